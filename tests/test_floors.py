@@ -23,7 +23,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("ways", "transports transports.*"),
     (
         "engine",
-        "_books _consumers _copy _dispatch _distant _input _local _stream _task _timer _worker",
+        "_books _conduct _consumers _copy _dispatch _distant _fanout _input _local _overall "
+        "_reports _stream _task _timer _worker",
     ),
     ("doors", "__init__ _run testing testing.*"),
     ("command line", "__main__ cli cli.*"),
@@ -31,7 +32,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
 
 # Floors 0 and 1 know no scheduler, no clock and no I/O.
 NOT_PURE = (
-    "asyncio ctypes fcntl multiprocessing os pathlib select selectors shutil signal socket "
+    "asyncio ctypes fcntl multiprocessing os select selectors shutil signal socket "
     "subprocess tempfile threading time trio"
 )
 ONLY_IN = {

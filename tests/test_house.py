@@ -51,7 +51,7 @@ def ignores(source: str) -> Iterator[str]:
 
 
 def shields(source: str) -> Iterator[str]:
-    """A shield, and a handler for everything, says why: beside it, above it, or first in it."""
+    """A shield, and a handler for everything, says why: beside it, just above it, or first in it."""
     explained = comments(source)
     for node in ast.walk(ast.parse(source)):
         first, last = 0, -1
@@ -59,11 +59,11 @@ def shields(source: str) -> Iterator[str]:
             case ast.ExceptHandler(type=None | ast.Name("BaseException")):
                 first, last = node.lineno - 1, node.body[0].lineno
             case ast.keyword(arg="shield", value=ast.Constant(True)):
-                first, last = node.lineno - 1, node.lineno + 1
+                first, last = node.lineno - 2, node.lineno + 1
             case ast.Assign(targets=[ast.Attribute(attr="shield")], value=ast.Constant(True)):
-                first, last = node.lineno - 1, node.lineno
+                first, last = node.lineno - 2, node.lineno
         if first <= last and not any(line in explained for line in range(first, last + 1)):
-            yield f"{first + 1}: a shield or an `except BaseException` without its reason"
+            yield f"{last}: a shield or an `except BaseException` without its reason"
 
 
 def leftovers(source: str) -> Iterator[str]:
@@ -100,8 +100,8 @@ BROKEN = {
     "type: ignore": (ignores, "x: int = ''  # type: ignore[assignment]\n"),
     "except BaseException": (shields, "try: pass\nexcept BaseException:\n    pass\n"),
     "bare except": (shields, "try: pass\nexcept:\n    pass\n"),
-    "shield": (shields, "\n\nwith CancelScope(deadline=3,\n  shield=True):\n    pass\n"),
-    "shielded later": (shields, "\nscope.shield = True\n"),
+    "shield": (shields, "\nwith CancelScope(deadline=3,\n  shield=True):\n    pass\n"),
+    "shielded later": (shields, "\n\nscope.shield = True\n"),
     "left for later": (leftovers, "x = 1  # TO" + "DO: better\n"),
 }
 
@@ -170,6 +170,10 @@ def test_every_dependency_is_pinned() -> None:
     ]
     for requirement in map(Requirement, wanted):
         assert pinned[requirement.name.lower()] in requirement.specifier, requirement
+
+
+def test_the_version_is_said_once() -> None:
+    assert import_module("trioshell").__version__ == PROJECT["project"]["version"]
 
 
 def test_the_command_is_there() -> None:
