@@ -51,7 +51,7 @@ def ignores(source: str) -> Iterator[str]:
 
 
 def shields(source: str) -> Iterator[str]:
-    """A shield, and a handler for everything, says why: beside it, just above it, or first in it."""
+    """A shield, and a handler for everything, says why: beside it, above it or first in it."""
     explained = comments(source)
     for node in ast.walk(ast.parse(source)):
         first, last = 0, -1
