@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
+import trio
+
 if TYPE_CHECKING:
     from ClusterShell.NodeSet import NodeSet
 
@@ -104,6 +106,10 @@ class Session(ABC):
         Cancelled, any part of `data` may have been handed over.
         """
 
+    async def send_to(self, sname: str, data: bytes) -> None:
+        """As `send`, for a session that has more than one stream to write to."""
+        await self.send(data)
+
     @abstractmethod
     async def send_eof(self) -> None:
         """Close the command's stdin, after all that was sent. Harmless when repeated."""
@@ -140,9 +146,15 @@ class Transport(ABC):
     own end; entering it yourself as well, around several Tasks, keeps what it holds open
     (connections, say) from one Task to the next. A Transport may be used by several Tasks
     of one ``trio.run`` at once.
+
+    Attributes:
+        connects: True if there is a way to the target that can take long, so that opening a
+            session is bounded by the Task's ``connect_timeout``.
     """
 
+    connects: bool = True
     _users: int = 0
+    _turn: trio.Lock | None = None  # made when needed: a subclass need not call our __init__
 
     @abstractmethod
     def check(self, job: Job) -> None:
@@ -171,16 +183,18 @@ class Transport(ABC):
         """Get ready; called when the first user enters. By default nothing to do."""
 
     async def stop(self) -> None:
-        """Let go of everything; called when the last user has left. Never raises."""
+        """Let go of everything; called, shielded, when the last user has left.
+
+        Never raises, and is over within a second or two whatever a target does.
+        """
 
     async def __aenter__(self) -> Self:
-        self._users += 1
-        if self._users == 1:
-            try:
+        if self._turn is None:
+            self._turn = trio.Lock()
+        async with self._turn:  # who comes second waits until the first has started it
+            if self._users == 0:
                 await self.start()
-            except BaseException:  # whatever it was, this user has not come in
-                self._users -= 1
-                raise
+            self._users += 1
         return self
 
     async def __aexit__(
@@ -189,6 +203,10 @@ class Transport(ABC):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._users -= 1
-        if self._users == 0:
-            await self.stop()
+        assert self._turn is not None
+        # Shielded, since leaving must be whole; `stop` is bounded by its own promise.
+        with trio.CancelScope(shield=True):
+            async with self._turn:
+                self._users -= 1
+                if self._users == 0:
+                    await self.stop()

@@ -1,0 +1,138 @@
+"""The books of a worker: what is known of each node, written by the dispatcher alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+
+from trioshell._gathering import Outputs, Shelf
+from trioshell._lifecycle import State, Step, advance, finish
+from trioshell._results import NodeResult, NotStarted, Outcome, TimedOut
+
+
+class NodeBook:
+    """One node that has been picked up: where its run is, and all that came of it."""
+
+    __slots__ = ("ended_at", "node", "outcome", "outputs", "started_at", "state")
+
+    def __init__(self, node: Hashable) -> None:
+        self.node = node
+        self.state = State.WAITING
+        self.outcome: Outcome | None = None
+        self.outputs = Outputs()
+        self.started_at: float | None = None
+        self.ended_at: float | None = None
+
+    def step(self, step: Step) -> None:
+        """Enter that the run has gone one step on; raises if it may not."""
+        self.state = advance(self.state, step)
+
+    def result(self, outcome: Outcome) -> NodeResult:
+        return NodeResult(
+            node=self.node,
+            outcome=outcome,
+            stdout=self.outputs.raw("stdout"),
+            stderr=self.outputs.raw("stderr"),
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+        )
+
+
+class Books:
+    """What is known of all nodes of one worker.
+
+    Args:
+        targets: the nodes (or the one key), in node order. Held as it is: 100 000 nodes that
+            have not been picked up yet cost nothing but their place in it.
+        gather: False to keep no output.
+    """
+
+    def __init__(self, targets: Mapping[Hashable, None], gather: bool) -> None:
+        self.targets = targets
+        self.gather = gather
+        self.timed_out = 0
+        self._picked: dict[Hashable, NodeBook] = {}
+        self._shelf = Shelf()
+        self._never: NotStarted | None = None
+
+    def pick(self, node: Hashable) -> NodeBook:
+        """The book of a node that takes its place in the fanout."""
+        book = self._picked[node] = NodeBook(node)
+        return book
+
+    def close(self, book: NodeBook, outcome: Outcome, now: float) -> None:
+        """Enter how the node's run ended."""
+        book.state = finish(book.state, outcome)
+        book.outcome = outcome
+        if book.started_at is not None:
+            book.ended_at = now
+        book.outputs.close(self._shelf)
+        self.timed_out += isinstance(outcome, TimedOut)
+
+    def close_rest(self, outcome: NotStarted) -> None:
+        """Enter how it ended for all that were never picked up."""
+        self._never = outcome
+        self._shelf.clear()
+
+    def check_target(self, node: Hashable) -> None:
+        """Raises KeyError if the node is not of this worker."""
+        if node not in self.targets:
+            raise KeyError(node)
+
+    def find(self, node: Hashable) -> NodeBook | None:
+        """The node's book; None while it waits.
+
+        Raises:
+            KeyError: it is not of this worker.
+        """
+        self.check_target(node)
+        return self._picked.get(node)
+
+    def picked(self) -> Iterator[NodeBook]:
+        """The nodes that have been picked up, in that order, which is node order."""
+        return iter(self._picked.values())
+
+    def result(self, node: Hashable) -> NodeResult:
+        """What is known of the node once its run is over.
+
+        Raises:
+            KeyError: it is not of this worker, or its run is not over yet.
+        """
+        book = self.find(node)
+        if book is not None and book.outcome is not None:
+            return book.result(book.outcome)
+        if book is None and self._never is not None:
+            return NodeResult(node=node, outcome=self._never)
+        raise KeyError(node)
+
+    def outcome(self, node: Hashable) -> Outcome | None:
+        """How it ended, or None if it has not."""
+        book = self.find(node)
+        return book.outcome if book is not None else self._never
+
+    def flush(self, which: Callable[[str], bool]) -> None:
+        """Forget what has been gathered of the streams that `which` names, of all nodes."""
+        for book in self._picked.values():
+            book.outputs.flush(which)
+        self._shelf.clear()
+
+
+class Results(Mapping[Hashable, NodeResult]):
+    """From each node whose run is over to its result, in node order.
+
+    A view: what ends later shows up later. Results are made when they are asked for.
+    """
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    def __getitem__(self, node: Hashable) -> NodeResult:
+        return self._books.result(node)
+
+    def __iter__(self) -> Iterator[Hashable]:
+        return (node for node in self._books.targets if self._books.outcome(node) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return f"<results of {len(self)} of {len(self._books.targets)} nodes>"

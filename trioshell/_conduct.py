@@ -1,0 +1,225 @@
+"""One command on one node: from the moment its way is opened to its one outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
+
+import trio
+
+from trioshell._errors import SpawnError, TransportError
+from trioshell._reports import Ended, PickedUp, Received, Report, Sent
+from trioshell._results import Aborted, NotStarted, Outcome, TimedOut, Unreachable
+
+if TYPE_CHECKING:
+    from trioshell._books import NodeBook
+    from trioshell._fanout import Place
+    from trioshell._worker import Worker
+    from trioshell.transports import Session
+
+# `Session.end` promises to be over by itself within the grace and a second or two. A
+# transport that breaks this promise is not waited for any longer.
+_END_MARGIN_SECONDS = 10.0
+
+_ABORTED_ON_THE_WAY = NotStarted("aborted while its way was being opened")
+
+
+class Run:
+    """What is alive of a node's run. The dispatcher keeps what is known of it in `book`.
+
+    Attributes:
+        book: made by the dispatcher when it is told of the pickup.
+        started_at: when the command started, on the Trio clock; None before.
+        ending: True from when we have begun to end it.
+    """
+
+    __slots__ = (
+        "_aborted",
+        "_feeding",
+        "_fed",
+        "_in_hand",
+        "_position",
+        "_scope",
+        "_session",
+        "book",
+        "deaf",
+        "ending",
+        "node",
+        "rank",
+        "started_at",
+        "worker",
+    )
+
+    def __init__(self, worker: Worker, node: Hashable, rank: int) -> None:
+        self.worker = worker
+        self.node = node
+        self.rank = rank
+        self.book: NodeBook | None = None
+        self.started_at: float | None = None
+        self.ending = False
+        self.deaf = False  # it takes no input (any more)
+        self._scope = trio.CancelScope()
+        self._aborted = False
+        self._session: Session | None = None
+        # Invariant: what the node has sent and the dispatcher has not got yet.
+        self._in_hand: Report | None = None
+        self._position = 0  # in the worker's input
+        self._feeding: trio.CancelScope | None = None
+        self._fed = trio.Event()
+
+    def abort(self) -> None:
+        """End it; harmless at any time, and without effect once its time has run out."""
+        if not self._scope.cancel_called:
+            self._aborted = True
+            self._scope.cancel()
+
+    # -- the way, the command, the end -----------------------------------------------------
+
+    async def conduct(self) -> Outcome:
+        """Do all of it, and return how it ended; the session is closed by then.
+
+        Output has been reported; the end has not, since its place in the fanout is given
+        back first.
+        """
+        await self.worker._report(PickedUp(self))
+        outcome = await self._open_and_follow()
+        session = self._session
+        if session is None:
+            assert outcome is not None
+            return outcome
+        try:
+            if outcome is None:
+                outcome = await self._end(session)
+            await self._stop_feeding()
+        finally:
+            # Also when the engine itself is being torn down: a session is always closed.
+            with trio.CancelScope(shield=True):
+                await session.aclose()
+        return outcome
+
+    async def _open_and_follow(self) -> Outcome | None:
+        """How it ended by itself, or never began; None if it has to be ended."""
+        worker = self.worker
+        transport = await worker._enter_transport()
+        if transport.connects:
+            self._scope.deadline = trio.current_time() + worker._job.connect_timeout
+        with self._scope:
+            try:
+                self._session = await transport.open(worker._job, self.node, self.rank)
+            except SpawnError as exc:
+                return NotStarted(exc.reason)
+            except TransportError as exc:
+                return Unreachable(exc.reason)
+            except OSError as exc:
+                return Unreachable(str(exc))
+            self.started_at = trio.current_time()
+            timeout = worker.timeout
+            self._scope.deadline = (
+                float("inf") if timeout is None else self.started_at + timeout
+            )
+            worker._opened(self)
+            await self._listen(self._session)
+            return self._session.exit
+        if self._session is not None:
+            return None
+        if self._aborted:
+            return _ABORTED_ON_THE_WAY
+        return Unreachable(f"no connection within {worker._job.connect_timeout:g} s")
+
+    async def _listen(self, session: Session) -> None:
+        if self._in_hand is not None:  # a cancellation came while we were handing it over
+            await self.worker._report(self._in_hand)
+            self._in_hand = None
+        while chunks := await session.receive():
+            self._in_hand = Received(self, chunks)
+            await self.worker._wait_consumers()
+            await self.worker._report(self._in_hand)
+            self._in_hand = None
+
+    async def _end(self, session: Session) -> Outcome:
+        """End the command, and report what it still says meanwhile."""
+        self.ending = True
+        failure = f"it could not be ended within {_END_MARGIN_SECONDS:g} s"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen, session)
+            # Shielded, since a command must be ended whatever happens to us meanwhile.
+            grace = self.worker._kill_grace
+            with trio.move_on_after(grace + _END_MARGIN_SECONDS, shield=True) as patience:
+                try:
+                    await session.end(grace)
+                    failure = ""
+                except TransportError as exc:
+                    failure = exc.reason
+            if patience.cancelled_caught:
+                nursery.cancel_scope.cancel()
+        if session.exit is not None:
+            return session.exit
+        if failure:
+            return Unreachable(f"ended, but perhaps not all of it: {failure}")
+        if self._aborted:
+            return Aborted()
+        assert self.worker.timeout is not None
+        return TimedOut(self.worker.timeout)
+
+    # -- its input -------------------------------------------------------------------------
+
+    @property
+    def behind(self) -> bool:
+        """True if it runs, listens, and has not had all of the worker's input."""
+        return (
+            self._session is not None
+            and not self.deaf
+            and not self._fed.is_set()
+            and self._position < self.worker._input.end
+        )
+
+    @property
+    def position(self) -> int:
+        """How much of the worker's input it does not need any more."""
+        return self.worker._input.end if self.deaf else self._position
+
+    def feed_soon(self, nursery: trio.Nursery) -> None:
+        """Begin to hand the worker's input to the command, if that has not begun."""
+        if self._feeding is None and not self.deaf and self._session is not None:
+            self._feeding = trio.CancelScope()
+            nursery.start_soon(self._feed, self._session, self._feeding)
+
+    async def _feed(self, session: Session, feeding: trio.CancelScope) -> None:
+        source = self.worker._input
+        try:
+            with feeding:
+                while (piece := await source.get(self._position)) is not None:
+                    sname, data = piece
+                    await session.send_to(sname, data)
+                    self._position += 1
+                    self.worker._input_taken()
+                    if data:
+                        # Shielded: it has been handed over, and that must be told. The
+                        # dispatcher takes it sooner or later.
+                        with trio.CancelScope(shield=True):
+                            await self.worker._report(Sent(self, sname, len(data)))
+                await session.send_eof()
+        except trio.BrokenResourceError:
+            pass  # it has closed its stdin, which is its own business
+        finally:
+            self.deaf = True
+            self._fed.set()
+            self.worker._input_taken()
+
+    async def _stop_feeding(self) -> None:
+        if self._feeding is not None:
+            self._feeding.cancel()
+            await self._fed.wait()
+        self.deaf = True
+        self.worker._input_taken()
+
+
+async def conduct(run: Run, place: Place) -> None:
+    """The child task of one node; gives its place in the fanout back."""
+    try:
+        outcome = await run.conduct()
+        ended_at = trio.current_time()
+    finally:
+        place.release()
+        run.worker._over(run)
+    await run.worker._report(Ended(run, outcome, ended_at))

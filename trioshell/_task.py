@@ -1,0 +1,459 @@
+"""The Task: a nursery for workers, which bounds how many of their commands run at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import PurePath
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import trio
+
+from trioshell._arguments import (
+    check_command,
+    check_fanout,
+    check_finite_seconds,
+    check_flag,
+    check_seconds,
+)
+from trioshell._copy import CopyWorker
+from trioshell._dispatch import Dispatcher
+from trioshell._distant import DistantWorker
+from trioshell._errors import TaskError
+from trioshell._overall import Overall
+from trioshell._timer import Timer
+from trioshell._worker import Worker
+from trioshell.transports import Transport, check_transport, find_transport
+
+if TYPE_CHECKING:
+    from ClusterShell.NodeSet import NodeSet
+
+AnyWorker = TypeVar("AnyWorker", bound=Worker)
+
+# For what is done when a Task ends, so that leaving it is bounded whatever a transport does.
+_LEAVE_SECONDS = 5.0
+
+
+class _State(Enum):
+    NEW = auto()
+    OPEN = auto()  # its block is being executed
+    LEAVING = auto()  # its block has been left, and workers are waited for
+    OVER = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStatistics:
+    """A Task at one moment.
+
+    Attributes:
+        fanout: how many sessions may run at once.
+        running: how many do.
+        waiting: how many workers wait for a place for their next node.
+        open_workers: workers that have been scheduled and are not closed.
+        closed_workers: workers that are.
+        valid_timers: timers that will fire again.
+    """
+
+    fanout: int
+    running: int
+    waiting: int
+    open_workers: int
+    closed_workers: int
+    valid_timers: int
+
+
+class Task(Overall):
+    """Runs commands on many targets at once, and leaves none of them behind.
+
+    An async context manager, and a nursery for workers: leaving the block waits until each
+    is closed. When the block has been left, in whatever way, no command of the Task runs any
+    more, here or on a target, and no descriptor, thread, child process or connection of it
+    is left (but for a transport that you have entered yourself).
+
+    If the block raises or is cancelled, or a handler raises, all workers are aborted first:
+    their commands get SIGTERM and after `kill_grace` SIGKILL, everything is reported to the
+    handlers to its end, async handler methods being cancelled at their first checkpoint, and
+    then what was raised comes out in an exception group, as from a nursery.
+
+    It may be given work by its own block, by handlers, and by any child task of the same
+    `trio.run`; before it is entered as well, which is then started when it is.
+
+    Args:
+        fanout: the most sessions that run at once over the whole Task, 1 or more.
+        transport: the way to ``nodes=``, unless a worker has its own: a name or a
+            `Transport`. One object serves all workers that ask for the same name.
+        connect_timeout: seconds until the way to a target must be open; None for no bound.
+        command_timeout: seconds that each node's command may run, unless a worker says
+            otherwise; None for no bound.
+        stderr: True to keep stderr apart, unless a worker says otherwise.
+        keep_results: False to hold no reference to a worker that is closed, for a Task that
+            lives for months. What is read over all workers then raises `TaskError`.
+        kill_grace: seconds between SIGTERM and SIGKILL; 0 kills at once.
+
+    Raises:
+        ValueError: or TypeError; an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        *,
+        fanout: int = 64,
+        transport: str | Transport = "ssh",
+        connect_timeout: float | None = 10.0,
+        command_timeout: float | None = None,
+        stderr: bool = False,
+        keep_results: bool = True,
+        kill_grace: float = 2.0,
+    ) -> None:
+        self._limiter = trio.CapacityLimiter(check_fanout("fanout", fanout))
+        seconds = check_seconds("connect_timeout", connect_timeout)
+        self._connect_timeout = math.inf if seconds is None else seconds
+        self._command_timeout = check_seconds("command_timeout", command_timeout)
+        self._stderr = check_flag("stderr", stderr)
+        self._keep_results = check_flag("keep_results", keep_results)
+        self._kill_grace = check_finite_seconds("kill_grace", kill_grace)
+        self._transport = check_transport(transport)
+        self._transports: dict[str, Transport] = {}
+        self._entered: list[Transport] = []
+        self._entering = trio.Lock()
+        self._dispatcher = Dispatcher(self._stop, self._closed)
+        self._workers: list[Worker] = []
+        # Invariant: what has been scheduled and is not closed; what keeps the block open.
+        self._live: dict[Worker | Timer, None] = {}
+        self._closed_workers = 0
+        self._state = _State.NEW
+        self._stopped = False  # aborted for good: what is scheduled now is aborted at once
+        self._changed = trio.lowlevel.ParkingLot()
+        self._watching = trio.CancelScope()
+        self._manager = trio.open_nursery(strict_exception_groups=True)
+        self._nursery: trio.Nursery | None = None
+        self._children: trio.Nursery | None = None
+
+    # -- giving it work ----------------------------------------------------------------------
+
+    def shell(
+        self,
+        command: str | Sequence[str],
+        *,
+        nodes: str | NodeSet | Iterable[str] | None = None,
+        key: Hashable = None,
+        handler: object = None,
+        timeout: float | None = None,
+        stderr: bool | None = None,
+        stdin: bool = True,
+        autoclose: bool = False,
+        transport: str | Transport | None = None,
+        fanout: int | None = None,
+        gather: bool = True,
+    ) -> Worker:
+        """Schedule a command, and return its worker at once.
+
+        Args:
+            command: a shell command line, read by the target's shell; or an argument vector,
+                which no shell reads (it is quoted where one is on the way).
+            nodes: the targets: a node set as a string (groups included), a `NodeSet` or an
+                iterable of names. Duplicates are one target. None runs it once, here.
+            key: without `nodes`, under which key its results are found; by default the
+                worker itself.
+            handler: an `EventHandler`, or any object with some of its methods.
+            timeout: seconds that each node's command may run from its start; None for the
+                Task's ``command_timeout``, `math.inf` for no bound.
+            stderr: True to keep stderr apart, False to merge it into stdout in the order of
+                writing; None as the Task has it.
+            stdin: True to be able to `write`: a command that reads its stdin then waits until
+                `set_write_eof`. False gives it an empty one.
+            autoclose: True not to keep the Task's block open; the worker is aborted when all
+                that keeps it open is closed.
+            transport: the way to the nodes; None for the Task's.
+            fanout: how many of these nodes may run at once, inside the Task's fanout.
+            gather: False to keep no output: it is told to the handler and to `events` only.
+
+        Raises:
+            ValueError: or TypeError; an argument is wrong. Nothing has been started.
+            TransportError: the transport can't be used here at all.
+            TaskError: the Task has been left.
+        """
+        work = check_command(command)
+        common: dict[str, Any] = {
+            "timeout": timeout,
+            "stderr": stderr,
+            "stdin": stdin,
+            "autoclose": autoclose,
+            "fanout": fanout,
+            "gather": gather,
+        }
+        worker: Worker
+        if nodes is not None:
+            if key is not None:
+                raise ValueError(
+                    f"key is for a command without nodes, but key was {key!r} and "
+                    f"nodes {str(nodes)!r}; give one of them"
+                )
+            worker = DistantWorker(nodes, handler, work=work, transport=transport, **common)
+        else:
+            if transport not in (None, "exec"):
+                raise ValueError(
+                    f"transport {transport!r} needs nodes; a command without nodes runs here"
+                )
+            targets = None if key is None else {key: None}
+            worker = Worker(handler, work=work, targets=targets, **common)
+        return self.schedule(worker)
+
+    def copy(
+        self,
+        source: str | PurePath,
+        dest: str | PurePath,
+        nodes: str | NodeSet | Iterable[str],
+        handler: object = None,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> CopyWorker:
+        """Schedule the copying of a file or a tree to every node; see `CopyWorker`."""
+        worker = CopyWorker(nodes, handler, timeout, source=source, dest=dest, **options)
+        return self.schedule(worker)
+
+    def rcopy(
+        self,
+        source: str | PurePath,
+        dest: str | PurePath,
+        nodes: str | NodeSet | Iterable[str],
+        handler: object = None,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> CopyWorker:
+        """Schedule the copying of a file or a tree from every node, to ``NAME.NODE`` in the
+        directory `dest`; see `CopyWorker`."""
+        return self.copy(source, dest, nodes, handler, timeout, reverse=True, **options)
+
+    def schedule(self, worker: AnyWorker) -> AnyWorker:
+        """Start a worker that you have built yourself, or when the Task is entered; returns it.
+
+        Raises:
+            WorkerError: it has been scheduled before.
+            TaskError: the Task has been left.
+        """
+        if not isinstance(worker, Worker):
+            raise TypeError(f"worker must be a Worker, not {worker!r}")
+        self._check_open("be given a worker")
+        worker._attach(self)
+        if self._keep_results:
+            self._workers.append(worker)
+        self._begin(worker)
+        return worker
+
+    async def run(self, command: str | Sequence[str], **options: Any) -> Worker:
+        """`shell`, and wait until that worker is closed. Cancelled, the worker is aborted
+        (and its end is waited for by the Task's block, not here)."""
+        self._check_not_in_handler("run")
+        if self._children is None and self._nursery is None:
+            raise TaskError("a Task must be entered before anything can be waited for in it")
+        worker = self.shell(command, **options)
+        try:
+            await worker.wait()
+        except trio.Cancelled:
+            worker.abort()
+            raise
+        return worker
+
+    def timer(
+        self,
+        fire: float,
+        handler: object,
+        interval: float | None = None,
+        autoclose: bool = False,
+    ) -> Timer:
+        """Have ``handler.ev_timer(timer)`` called in `fire` seconds; see `Timer`.
+
+        Args:
+            fire: seconds from now, or from when the Task is entered.
+            handler: an object that has `ev_timer`.
+            interval: seconds from then on to each further call; None for a single one.
+            autoclose: True not to keep the Task's block open.
+
+        Raises:
+            ValueError: or TypeError; an argument is wrong.
+            TaskError: the Task has been left.
+        """
+        timer = Timer(self, fire, handler, interval, autoclose)
+        self._check_open("be given a timer")
+        self._begin(timer)
+        return timer
+
+    def abort(self) -> None:
+        """Abort every worker and timer that there is now; returns at once.
+
+        Safe at any time, from a handler too. The Task goes on, and may be given new work.
+        """
+        for live in tuple(self._live):
+            _abort(live)
+
+    # -- how it runs -------------------------------------------------------------------------
+
+    @property
+    def fanout(self) -> int:
+        """The most sessions that run at once. May be set while they run: a lower one lets
+        those that run end by themselves."""
+        return int(self._limiter.total_tokens)
+
+    @fanout.setter
+    def fanout(self, fanout: int) -> None:
+        self._limiter.total_tokens = check_fanout("fanout", fanout)
+
+    def statistics(self) -> TaskStatistics:
+        """How the Task stands at this moment."""
+        limiter = self._limiter.statistics()
+        workers = sum(isinstance(live, Worker) for live in self._live)
+        return TaskStatistics(
+            fanout=self.fanout,
+            running=limiter.borrowed_tokens,
+            waiting=limiter.tasks_waiting,
+            open_workers=workers,
+            closed_workers=self._closed_workers,
+            valid_timers=sum(isinstance(x, Timer) and x.is_valid() for x in self._live),
+        )
+
+    # -- its life ----------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._state is not _State.NEW:
+            raise TaskError("a Task can be entered once; make a new one")
+        self._state = _State.OPEN
+        self._nursery = await self._manager.__aenter__()
+        self._nursery.start_soon(self._watch)
+        self._nursery.start_soon(self._serve)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        self._state = _State.LEAVING
+        if exc is not None:
+            self._stop()
+        task = trio.lowlevel.current_task()
+        for live in self._live:
+            if isinstance(live, Worker):
+                live._consumers.lift(task)
+        self._changed.unpark_all()
+        return await self._manager.__aexit__(exc_type, exc, traceback)
+
+    async def _watch(self) -> None:
+        """Turn a cancellation from outside into an abort.
+
+        The engine itself is shielded from it: what has been started must be ended, and what
+        has come in reported, whoever loses his patience.
+        """
+        try:
+            with self._watching:
+                await trio.sleep_forever()
+        except trio.Cancelled:
+            self._stop()
+            raise
+
+    @trio.lowlevel.enable_ki_protection  # an interrupt belongs to the block or to a handler
+    async def _serve(self) -> None:
+        assert self._nursery is not None
+        # Shielded: see `_watch`. Everything in here is ended by the abort, each part of which
+        # has a bound of its own.
+        with trio.CancelScope(shield=True):
+            try:
+                async with trio.open_nursery() as self._children:
+                    self._children.start_soon(self._dispatcher.run)
+                    for live in self._live:
+                        self._children.start_soon(live._serve)
+                    await self._wait_until_over()
+                    self._dispatcher.close()
+            finally:
+                self._state = _State.OVER
+                await self._leave_transports()
+        for exc in self._dispatcher.errors:
+            # Each in a task of its own, so that they come out side by side.
+            self._nursery.start_soon(_raise, exc)
+        self._watching.cancel()
+
+    async def _wait_until_over(self) -> None:
+        """Wait until the block has been left and nothing is live that keeps it open."""
+        while True:
+            if self._state is _State.LEAVING:
+                if not self._live:
+                    return
+                if all(live.autoclose for live in self._live):
+                    self.abort()
+            await self._changed.park()
+
+    async def _leave_transports(self) -> None:
+        for transport in reversed(self._entered):
+            with trio.move_on_after(_LEAVE_SECONDS):
+                await transport.__aexit__(None, None, None)
+
+    def _begin(self, live: Worker | Timer) -> None:
+        self._live[live] = None
+        if self._children is not None:
+            self._children.start_soon(live._serve)
+        if self._stopped:
+            _abort(live)
+
+    def _stop(self) -> None:
+        """Everything is to end: the block has raised or is cancelled, or a handler has raised."""
+        if not self._stopped:
+            self._stopped = True
+            self._dispatcher.cancel_handlers()
+            assert self._nursery is not None
+            self._nursery.cancel_scope.cancel()
+        self.abort()
+
+    def _closed(self, live: Worker | Timer) -> None:
+        """A worker or a timer has been told its last."""
+        self._closed_workers += isinstance(live, Worker)
+        del self._live[live]
+        self._changed.unpark_all()
+
+    # -- for its workers -----------------------------------------------------------------------
+
+    def _find_transport(self, transport: str | Transport | None) -> Transport:
+        """The transport that a worker asks for; by default the Task's. One for each name."""
+        asked = self._transport if transport is None else transport
+        if isinstance(asked, Transport):
+            return asked
+        if asked not in self._transports:
+            self._transports[asked] = find_transport(asked)
+        return self._transports[asked]
+
+    async def _enter_transport(self, transport: Transport) -> None:
+        """Enter it, if the Task has not; it is left at the Task's end.
+
+        Raises:
+            TransportError: it can't be started.
+        """
+        if transport not in self._entered:
+            async with self._entering:
+                if transport not in self._entered:
+                    await transport.__aenter__()
+                    self._entered.append(transport)
+
+    def _check_open(self, what: str) -> None:
+        if self._state is _State.OVER:
+            raise TaskError(f"the Task is over and cannot {what}; make a new one")
+
+    def _check_not_in_handler(self, what: str) -> None:
+        if trio.lowlevel.current_task() is self._dispatcher.task:
+            raise TaskError(
+                f"{what}() was called from a handler of the same Task and would wait for "
+                "itself; use shell(), and its worker's events, or another Task"
+            )
+
+
+def _abort(live: Worker | Timer) -> None:
+    if isinstance(live, Worker):
+        live.abort()
+    else:
+        live.invalidate()
+
+
+async def _raise(exc: BaseException) -> None:
+    raise exc

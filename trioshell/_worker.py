@@ -1,0 +1,405 @@
+"""A worker: one command, on one target or on many, and all that its user sees of it.
+
+`Worker` is what every kind of worker has; `DistantWorker` (in `_distant`) adds what is read
+by node set. A worker is inert until a Task is given it. Then it is one child task of the Task,
+the *feeder*, which takes a place in the fanout for the next node and starts a child task for
+it: nodes start in order, and those that wait cost nothing.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import trio
+
+from trioshell._arguments import check_data, check_fanout, check_flag, check_seconds
+from trioshell._books import Books, Results
+from trioshell._conduct import Run, conduct
+from trioshell._consumers import Consumers, EventStream
+from trioshell._errors import TaskError, WorkerError
+from trioshell._fanout import Place
+from trioshell._handler import EventHandler
+from trioshell._input import Input
+from trioshell._message import Message
+from trioshell._reports import Finished, Report, Started
+from trioshell._results import NodeResult, NotStarted
+from trioshell.transports import Job, Transport, find_transport
+
+if TYPE_CHECKING:
+    from trioshell._task import Task
+
+SNAME_STDIN = "stdin"
+SNAME_STDOUT = "stdout"
+SNAME_STDERR = "stderr"
+
+ABORTED_WAITING = NotStarted("aborted while it waited for its place in the fanout")
+
+_Keys: TypeAlias = Collection[Hashable] | None
+
+
+def find_methods(handler: object, names: tuple[str, ...]) -> dict[str, Callable[..., Any]]:
+    """The methods of that name that do something; found once, not at each event."""
+    methods = {}
+    for name in names:
+        method = getattr(handler, name, None)
+        if method is not None and getattr(method, "__func__", None) is not getattr(
+            EventHandler, name
+        ):
+            methods[name] = method
+    return methods
+
+
+class Worker:
+    """One command, on whatever it runs; and all that came of it.
+
+    Made by `Task.shell` and its like, or built by hand and given to `Task.schedule`.
+    Everything here is sync and may be called at any time from the program's Trio thread,
+    handlers included, unless it says otherwise.
+
+    Attributes:
+        eh: the handler, or None. May be replaced while the worker runs.
+        task: the Task that it was given to; None before.
+        started: True once `ev_start` has been due.
+        timeout: seconds that each node's command may run, from its start; None for no bound.
+        command: what is run; None for a worker that runs nothing (`StreamWorker`).
+        current_node: the node of which the handler is being told, or was told last.
+        current_msg: the line that was read last from any stream but stderr.
+        current_errmsg: the line that was read last from stderr.
+        current_rc: the return code of which the handler was told last.
+        current_sname: the stream of which it was told last.
+    """
+
+    SNAME_STDIN = SNAME_STDIN
+    SNAME_STDOUT = SNAME_STDOUT
+    SNAME_STDERR = SNAME_STDERR
+
+    def __init__(
+        self,
+        handler: object = None,
+        *,
+        work: Any = None,
+        targets: Mapping[Hashable, None] | None = None,
+        nodes: Any = None,
+        timeout: float | None = None,
+        stderr: bool | None = None,
+        stdin: bool = True,
+        autoclose: bool = False,
+        transport: str | Transport = "exec",
+        fanout: int | None = None,
+        gather: bool = True,
+    ) -> None:
+        self.timeout = check_seconds("timeout", timeout)
+        self.task: Task | None = None
+        self.started = False
+        self.current_node: Hashable = None
+        self.current_msg: bytes | None = None
+        self.current_errmsg: bytes | None = None
+        self.current_rc: int | None = None
+        self.current_sname: str | None = None
+        self.eh = handler
+        self.autoclose = check_flag("autoclose", autoclose)
+        self.command = work if isinstance(work, str | tuple) else None
+        self._stderr = None if stderr is None else check_flag("stderr", stderr)
+        self._job = Job(work, nodes, check_flag("stdin", stdin), bool(stderr))
+        self._transport = transport
+        self._own_limiter = (
+            None if fanout is None else trio.CapacityLimiter(check_fanout("fanout", fanout))
+        )
+        self._books = Books({self: None} if targets is None else targets, gather)
+        self._input = Input()
+        self._consumers = Consumers()
+        # Invariant: every node whose child task has not come to its end yet.
+        self._runs: set[Run] = set()
+        self._feeding = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
+        self._to_come = True  # nodes may still be picked up
+        self._any_opened = False
+        self._closed = trio.Event()
+
+    def __repr__(self) -> str:
+        what = type(self).__name__
+        state = "closed" if self.closed else "running" if self.started else "not started"
+        return f"<{what} of {self.command!r}, {len(self._books.targets)} targets, {state}>"
+
+    # -- the handler -----------------------------------------------------------------------
+
+    @property
+    def eh(self) -> object:
+        return self._handler
+
+    @eh.setter
+    def eh(self, handler: object) -> None:
+        names = ("ev_start", "ev_pickup", "ev_read", "ev_written", "ev_hup", "ev_close")
+        self._methods = find_methods(handler, names)
+        self._handler = handler
+
+    # -- what it does ------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """True when everything is over, and the handler has been told."""
+        return self._closed.is_set()
+
+    async def wait(self) -> None:
+        """Wait until the worker is closed.
+
+        Raises:
+            TaskError: called from a handler of the same Task, which would wait for itself.
+            WorkerError: it has not been given to a Task.
+        """
+        if self.task is None:
+            raise WorkerError("the worker cannot be waited for: no Task has been given it")
+        self.task._check_not_in_handler("wait")
+        self._consumers.lift(trio.lowlevel.current_task())
+        await self._closed.wait()
+
+    def abort(self) -> None:
+        """End all of it: commands that run are killed, with all that they started, and nodes
+        that wait never start.
+
+        Returns at once; `wait` tells when it is done. Safe at any time: on a worker that has
+        not started, is aborting already or is closed, it does what is left to do.
+        """
+        self._to_come = False
+        self._feeding.cancel()
+        for run in tuple(self._runs):
+            run.abort()
+
+    def did_timeout(self) -> bool:
+        """True if any node's command ran longer than its timeout."""
+        return self._books.timed_out > 0
+
+    # -- its input ---------------------------------------------------------------------------
+
+    def write(self, data: bytes, sname: str | None = None) -> None:
+        """Queue `data` for every target, started or not; returns at once.
+
+        A target that has ended, or that has closed its stdin, is passed over. The data is
+        kept until the last node has started and has taken it, so memory is bounded only by
+        what is written; `send_all` waits.
+
+        Args:
+            data: bytes, as many as you like.
+            sname: the stream to write to; stdin if it is not given.
+
+        Raises:
+            WorkerError: the worker has no stdin (``stdin=False``), or `set_write_eof` has
+                been called.
+            ValueError: it has no such stream.
+        """
+        data = check_data("data", data)
+        sname = self._check_sname(sname)
+        if not self._job.stdin:
+            raise WorkerError("nothing can be written to a worker that has stdin=False")
+        if self._input.eof:
+            raise WorkerError("nothing can be written after set_write_eof()")
+        if data and not self.closed:
+            self._input.put(sname, data)
+            self._feed_runs()
+
+    async def send_all(self, data: bytes, sname: str | None = None) -> None:
+        """As `write`, then wait until every target that runs has taken it.
+
+        Before the first target runs it waits for that; nodes that wait for their place in
+        the fanout are not waited for. Before the Task is entered nothing is waited for.
+        Cancelled, the data is queued all the same.
+        """
+        self.write(data, sname)
+        await trio.lowlevel.checkpoint()
+        while self._nursery is not None and not self.closed:
+            nobody_yet = self._to_come and not self._any_opened
+            if not nobody_yet and not any(run.behind for run in self._runs):
+                break
+            await self._input.progress.park()
+
+    def set_write_eof(self, sname: str | None = None) -> None:
+        """No more input: each target's stdin is closed when it has taken what was written.
+
+        Harmless when repeated.
+        """
+        self._check_sname(sname)
+        if self._job.stdin and not self._input.eof:
+            self._input.close()
+            self._feed_runs()
+
+    def _check_sname(self, sname: str | None) -> str:
+        if sname not in (None, SNAME_STDIN):
+            raise ValueError(f"sname must be {SNAME_STDIN!r} for a command, not {sname!r}")
+        return SNAME_STDIN
+
+    def _feed_runs(self) -> None:
+        if self._nursery is not None and self._input.used:
+            for run in self._runs:
+                run.feed_soon(self._nursery)
+
+    # -- what came of it -----------------------------------------------------------------------
+
+    def results(self) -> Mapping[Hashable, NodeResult]:
+        """From each node whose run is over to its `NodeResult`, in node order: a live view."""
+        self._check_readable()
+        return Results(self._books)
+
+    def events(self) -> EventStream:
+        """The worker's events as an async iterator of records, to be matched.
+
+        Each call makes a consumer of its own, which gets everything from the start on: one
+        that comes late is told first what it has missed, node by node, of the output what
+        has been gathered and not flushed. The iterator ends after `Close`.
+
+        A consumer that lags behind holds the worker's nodes back, as a slow handler does. One
+        that is dropped, closed, whose task has ended, or whose task waits for the worker by
+        `wait` or by leaving the Task's block holds nobody back.
+        """
+        return self._consumers.add(self)
+
+    def read(self, node: Hashable = None, sname: str = SNAME_STDOUT) -> Message:
+        """What a node has written to a stream until now; empty if nothing.
+
+        Args:
+            node: the node; None for a worker that has no nodes.
+
+        Raises:
+            KeyError: the node is not of this worker.
+        """
+        self._check_readable()
+        if node is None and self._job.nodes is None:
+            node = next(iter(self._books.targets))
+        book = self._books.find(node)
+        return Message() if book is None else book.outputs.message(sname)
+
+    def flush_buffers(self) -> None:
+        """Forget what has been gathered of stdout (and of every stream but stderr)."""
+        self._check_readable()
+        self._books.flush(lambda sname: sname != SNAME_STDERR)
+
+    def flush_errors(self) -> None:
+        """Forget what has been gathered of stderr."""
+        self._check_readable()
+        self._books.flush(lambda sname: sname == SNAME_STDERR)
+
+    def last_read(self) -> bytes | None:
+        """Deprecated: `current_msg`."""
+        return self._last("last_read", "current_msg", self.current_msg)
+
+    def last_error(self) -> bytes | None:
+        """Deprecated: `current_errmsg`."""
+        return self._last("last_error", "current_errmsg", self.current_errmsg)
+
+    def _last(self, name: str, instead: str, value: Any) -> Any:
+        text = f"{name}() is deprecated: use {instead}, or what the handler method is given"
+        warnings.warn(text, DeprecationWarning, stacklevel=3)
+        return value
+
+    def _check_readable(self) -> None:
+        if self.task is None:
+            raise WorkerError("the worker cannot be read: no Task has been given it")
+
+    # -- by key, as the Task reads it ---------------------------------------------------------
+
+    def _node_messages(self, sname: str, keys: _Keys) -> Iterator[tuple[Hashable, Message]]:
+        """Each node that has written to the stream, and what, in node order."""
+        for book in self._books.picked():
+            if keys is None or book.node in keys:
+                message = book.outputs.message(sname)
+                if message:
+                    yield book.node, message
+
+    def _node_rcs(self, keys: _Keys) -> Iterator[tuple[Hashable, int]]:
+        """Each node that has a return code, and which, in node order."""
+        for book in self._books.picked():
+            if book.outcome is not None and (keys is None or book.node in keys):
+                rc = book.outcome.rc
+                if rc is not None:
+                    yield book.node, rc
+
+    def _name_nodes(self, nodes: list[Hashable]) -> str:
+        """Nodes or keys of this worker, for a message to a person."""
+        return ", ".join("the command" if node is self else str(node) for node in nodes)
+
+    # -- the engine's side -----------------------------------------------------------------
+
+    def _attach(self, task: Task) -> None:
+        """Become a worker of `task`, which starts it soon."""
+        if self.task is not None:
+            raise WorkerError(f"{self!r} has been scheduled already; build a new one")
+        transport = task._find_transport(self._transport)
+        stderr = task._stderr if self._stderr is None else self._stderr
+        job = Job(
+            self._job.work, self._job.nodes, self._job.stdin, stderr, task._connect_timeout
+        )
+        transport.check(job)
+        self._job, self._transport = job, transport
+        if self.timeout is None:
+            self.timeout = task._command_timeout
+        self.task = task
+
+    async def _serve(self) -> None:
+        """The worker's child task, from its start to when the last of its runs is over."""
+        await self._report(Started(self))
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            with self._feeding:
+                await self._feed(nursery)
+            self._to_come = False
+            self._input_taken()
+        self._nursery = None
+        await self._report(Finished(self))
+
+    async def _feed(self, nursery: trio.Nursery) -> None:
+        limiters = self._limiters()
+        for rank, node in enumerate(self._books.targets):
+            place = Place()
+            await place.take(limiters)
+            run = Run(self, node, rank)
+            self._runs.add(run)
+            nursery.start_soon(conduct, run, place)
+
+    def _limiters(self) -> list[trio.CapacityLimiter]:
+        assert self.task is not None
+        own = [] if self._own_limiter is None else [self._own_limiter]
+        return [*own, self.task._limiter]
+
+    async def _enter_transport(self) -> Transport:
+        assert self.task is not None
+        assert isinstance(self._transport, Transport)
+        await self.task._enter_transport(self._transport)
+        return self._transport
+
+    @property
+    def _kill_grace(self) -> float:
+        assert self.task is not None
+        return self.task._kill_grace
+
+    async def _report(self, report: Report) -> None:
+        assert self.task is not None
+        await self.task._dispatcher.report(report)
+
+    def _close_books(self) -> None:
+        """All runs are over: enter how it ended for nodes that have never been picked up."""
+        self._books.close_rest(ABORTED_WAITING)
+
+    async def _wait_consumers(self) -> None:
+        if self._consumers:
+            await self._consumers.wait_room()
+
+    def _opened(self, run: Run) -> None:
+        """The run has its session: it can be fed."""
+        self._any_opened = True
+        if self._nursery is not None and self._input.used:
+            run.feed_soon(self._nursery)
+
+    def _over(self, run: Run) -> None:
+        """The run has been reported to its end."""
+        self._runs.discard(run)
+        self._input_taken()
+
+    def _input_taken(self) -> None:
+        """A run has taken some input, or will take no more."""
+        if self._input.used:
+            self._input.progress.unpark_all()
+            if not self._to_come:
+                self._input.forget(
+                    min((run.position for run in self._runs), default=self._input.end)
+                )

@@ -1,0 +1,103 @@
+"""The way to nowhere: the command runs here, once for each node."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Hashable
+
+from trioshell._placeholders import Template
+from trioshell.transports._base import Command, Copy, Job, Session, Transport
+from trioshell.transports._process import spawn_session
+from trioshell.transports._supervisor import Supervisor
+
+_SHELL = "/bin/sh"
+
+# How many jobs are kept ready. A Task has as many as workers that are starting nodes.
+_READY_JOBS = 16
+
+
+class _Ready:
+    """What is the same for all nodes of a job, worked out once."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.template: Template | None = None
+        self.hosts = ""
+        work = local_copy(job.work) if isinstance(job.work, Copy) else job.work
+        self._command: Command = work
+        if job.nodes is not None:
+            self.template = Template(work)
+            self.hosts = str(job.nodes)
+        self.environment = [b"%s=%s" % item for item in os.environb.items()]
+
+    def argv(self, node: Hashable, rank: int) -> list[bytes]:
+        command = self._command
+        if self.template is not None:
+            command = self.template.render(str(node), self.hosts, rank)
+        if isinstance(command, str):
+            command = (_SHELL, "-c", command)
+        return [os.fsencode(word) for word in command]
+
+
+class ExecTransport(Transport):
+    """Runs commands on this machine, once for each node. The name ``"exec"`` stands for it.
+
+    A string is read by ``/bin/sh``, an argument vector by nobody. With nodes, ``%h`` or
+    ``%host`` stands for the node, ``%hosts`` for all nodes of the worker, folded, ``%n`` or
+    ``%rank`` for the node's place among them from 0, and ``%%`` for a percent sign; a value
+    that goes into a shell string is quoted for the place where it stands. A command without
+    nodes is left as it is.
+
+    Each command is the leader of a session, and so of a process group, of its own, has no
+    controlling terminal, SIGPIPE at its default, no descriptor but the first three, and the
+    environment of the moment when the first command of its worker starts. The end reaches
+    the whole session, other process groups in it included.
+
+    When descriptors or processes run out, commands wait for one another instead of failing.
+    Linux only (5.4 or newer, for pidfds).
+    """
+
+    connects = False
+
+    def __init__(self) -> None:
+        self._supervisor: Supervisor | None = None
+        self._ready: dict[int, _Ready] = {}
+
+    def check(self, job: Job) -> None:
+        if sys.platform != "linux":
+            raise ValueError(
+                f"transport 'exec' runs commands here, which needs Linux, not {sys.platform!r}"
+            )
+        if job.nodes is not None:
+            work = local_copy(job.work) if isinstance(job.work, Copy) else job.work
+            Template(work).check(job.nodes, str(job.nodes))
+
+    async def start(self) -> None:
+        self._supervisor = Supervisor.enter()
+
+    async def stop(self) -> None:
+        supervisor, self._supervisor = self._supervisor, None
+        self._ready.clear()
+        if supervisor is not None:
+            await supervisor.leave()
+
+    async def open(self, job: Job, node: Hashable, rank: int) -> Session:
+        assert self._supervisor is not None, "a transport is entered before it is used"
+        ready = self._prepared(job)
+        return await spawn_session(
+            self._supervisor,
+            ready.argv(node, rank),
+            ready.environment,
+            stdin=job.stdin,
+            stderr=job.stderr,
+        )
+
+    def _prepared(self, job: Job) -> _Ready:
+        ready = self._ready.get(id(job))
+        if ready is None:
+            while len(self._ready) >= _READY_JOBS:
+                self._ready.pop(next(iter(self._ready)))
+            # It holds on to its job, so that no other can have the same id meanwhile.
+            ready = self._ready[id(job)] = _Ready(job)
+        return ready

@@ -1,0 +1,347 @@
+"""One local command as a `Session`: its process, its pipes, and its end."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import fcntl
+import os
+import termios
+from collections.abc import Sequence
+
+import trio
+
+from trioshell._errors import SpawnError
+from trioshell._results import Exited, Signaled, Unreachable
+from trioshell.transports._base import Chunk, Session
+from trioshell.transports._poller import READABLE, WRITABLE
+from trioshell.transports._sessions import end_session
+from trioshell.transports._spawn import Spawn
+from trioshell.transports._supervisor import Supervisor
+
+# As much as a pipe holds by default on Linux.
+_READ_BYTES = 65536
+
+# When the command has ended but something else still holds its output open, this is how long
+# we go on listening: enough for the last words of a `> >(tee …)`, too short to be noticed.
+DRAIN_SECONDS = 0.1
+
+# Nothing of ours is open, and still there is no descriptor, process or memory to be had: how
+# often to try again, at `Supervisor.wait_room` each, before the node is given up.
+_TRIES_ALONE = 40
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
+
+
+class _Output:
+    """The end of a pipe that we read.
+
+    Invariant: while `ready` is False there is nothing to read, and `note` will be called
+    as soon as there is.
+    """
+
+    __slots__ = ("_session", "fd", "owed", "ready", "sname")
+
+    def __init__(self, session: ProcessSession, sname: str, fd: int) -> None:
+        self._session = session
+        self.sname = sname
+        self.fd = fd
+        self.ready = False
+        self.owed = 0  # bytes that lay in the pipe when the command ended
+
+    def note(self, _mask: int) -> None:
+        self.ready = True
+        self._session._wake_receiver()
+
+    def count_owed(self) -> None:
+        waiting = array.array("i", [0])
+        fcntl.ioctl(self.fd, termios.FIONREAD, waiting)
+        self.owed = waiting[0]
+
+
+class ProcessSession(Session):
+    """A command that runs here, as the leader of a session of the operating system.
+
+    Made by `spawn_session`. The child is watched by a pidfd, read from without blocking, and
+    written to without blocking.
+    """
+
+    def __init__(
+        self, supervisor: Supervisor, spawn: Spawn, stdin: int | None, outputs: dict[str, int]
+    ) -> None:
+        self.exit: Exited | Signaled | Unreachable | None = None
+        self.pid = spawn.pid
+        self._supervisor = supervisor
+        self._poller = supervisor.poller
+        self._pidfd = spawn.pidfd
+        self._stdin = stdin
+        self._stdin_watched = False
+        self._outputs = [_Output(self, sname, fd) for sname, fd in outputs.items()]
+        self._dead = False  # it is a zombie, or has been reaped
+        self._reaped = False
+        self._ending = False
+        self._drain_until = float("inf")
+        self._receiver: trio.lowlevel.Task | None = None
+        self._sender: trio.lowlevel.Task | None = None
+        self._died = trio.lowlevel.ParkingLot()
+        supervisor.open_sessions += 1
+        for output in self._outputs:
+            self._poller.add(output.fd, READABLE, output.note)
+        self._poller.add(self._pidfd, READABLE, self._note_death)
+
+    # -- reading -----------------------------------------------------------------------
+
+    async def receive(self) -> Sequence[Chunk]:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            if self._dead and self._drain_until == float("inf"):
+                self._begin_drain()
+            chunks = self._read()
+            if chunks or not (self._outputs or not self._dead):
+                return chunks
+            with trio.CancelScope(deadline=self._drain_until):
+                await self._park_receiver()
+
+    def _read(self) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        late = self._dead and trio.current_time() >= self._drain_until
+        for output in tuple(self._outputs):
+            if late and output.owed <= 0:
+                self._close_output(output)
+            elif output.ready or late:
+                self._read_output(output, chunks)
+        return chunks
+
+    def _read_output(self, output: _Output, chunks: list[Chunk]) -> None:
+        try:
+            data = os.read(output.fd, _READ_BYTES)
+        except BlockingIOError:
+            output.ready = False
+            output.owed = 0
+            return
+        if not data:
+            self._close_output(output)
+            return
+        # A short read has emptied the pipe: whatever comes now is a new edge.
+        output.ready = len(data) == _READ_BYTES
+        output.owed -= len(data)
+        chunks.append((output.sname, data))
+
+    def _begin_drain(self) -> None:
+        if not self._ending:
+            self._reap()
+        self._drain_until = trio.current_time() + DRAIN_SECONDS
+        for output in self._outputs:
+            output.count_owed()
+
+    def _close_output(self, output: _Output) -> None:
+        self._outputs.remove(output)
+        self._poller.remove(output.fd)
+        os.close(output.fd)
+
+    async def _park_receiver(self) -> None:
+        def forget(_: object) -> trio.lowlevel.Abort:
+            self._receiver = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._receiver = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(forget)
+
+    def _wake_receiver(self) -> None:
+        if self._receiver is not None:
+            trio.lowlevel.reschedule(self._receiver)
+            self._receiver = None
+
+    # -- writing -----------------------------------------------------------------------
+
+    async def send(self, data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        left = memoryview(data)
+        while left:
+            if self._stdin is None:
+                raise trio.BrokenResourceError("the command reads its stdin no more")
+            try:
+                left = left[os.write(self._stdin, left) :]
+            except BlockingIOError:
+                await self._park_sender()
+            except OSError:
+                self._close_stdin()
+
+    async def send_eof(self) -> None:
+        self._close_stdin()
+        await trio.lowlevel.checkpoint()
+
+    def _close_stdin(self) -> None:
+        if self._stdin is not None:
+            if self._stdin_watched:
+                self._poller.remove(self._stdin)
+            os.close(self._stdin)
+            self._stdin = None
+
+    async def _park_sender(self) -> None:
+        def forget(_: object) -> trio.lowlevel.Abort:
+            self._sender = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._sender = trio.lowlevel.current_task()
+        if not self._stdin_watched:  # most commands are never written to, or not that much
+            assert self._stdin is not None
+            self._poller.add(self._stdin, WRITABLE, self._wake_sender)
+            self._stdin_watched = True
+        await trio.lowlevel.wait_task_rescheduled(forget)
+
+    def _wake_sender(self, _mask: int) -> None:
+        if self._sender is not None:
+            trio.lowlevel.reschedule(self._sender)
+            self._sender = None
+
+    # -- the end -----------------------------------------------------------------------
+
+    def _note_death(self, _mask: int) -> None:
+        self._dead = True
+        self._died.unpark_all()
+        self._wake_receiver()
+
+    async def _wait_dead(self) -> None:
+        while not self._dead:
+            await self._died.park()
+
+    def _reap(self) -> None:
+        """Take the zombie's status, and with it its number out of use."""
+        self._reaped = True
+        try:
+            status = os.waitid(os.P_PID, self.pid, os.WEXITED)
+        except ChildProcessError:
+            if not self._ending:
+                self.exit = Unreachable(
+                    "its exit status was taken by somebody else in this program "
+                    "(a waitpid(-1), or SIGCHLD is ignored)"
+                )
+            return
+        if not self._ending and status is not None:
+            exited = status.si_code == os.CLD_EXITED
+            self.exit = Exited(status.si_status) if exited else Signaled(status.si_status)
+
+    def _look(self) -> None:
+        """See for ourselves whether it is dead: the poller may not have told us yet."""
+        if not self._dead:
+            with contextlib.suppress(ChildProcessError):
+                flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+                if os.waitid(os.P_PID, self.pid, flags) is None:
+                    return
+            self._note_death(0)
+
+    async def end(self, grace: float) -> None:
+        self._look()
+        if self._dead:
+            if not self._reaped:
+                self._reap()
+            return
+        self._ending = True
+        try:
+            await end_session(self.pid, grace, self._supervisor.table, self._wait_dead)
+        finally:
+            if self._dead:
+                self._reap()
+            self._drain_until = float("-inf")  # nobody is left who could write
+            self._wake_receiver()
+
+    async def aclose(self) -> None:
+        if not self._reaped:
+            # Not the engine's way, which is `end`: an error of ours, or a program that is
+            # being torn down. It lasts milliseconds, and a cancellation may come before.
+            with trio.CancelScope(shield=True), contextlib.suppress(Exception):
+                await self.end(0)
+        self._close_stdin()
+        for output in tuple(self._outputs):
+            self._close_output(output)
+        self._poller.remove(self._pidfd)
+        os.close(self._pidfd)
+        self._supervisor.closed_session()
+
+
+async def spawn_session(
+    supervisor: Supervisor,
+    argv: Sequence[bytes],
+    environment: Sequence[bytes],
+    *,
+    stdin: bool,
+    stderr: bool,
+) -> ProcessSession:
+    """Start a program as a session.
+
+    When this machine has run out of descriptors, processes or memory, it waits until
+    another session has given its own back.
+
+    Args:
+        argv: the program, looked up in PATH, and its arguments.
+        environment: every ``NAME=value`` that it gets.
+        stdin: True for a pipe that can be sent to, False for ``/dev/null``.
+        stderr: True to read stderr apart, False to merge it into stdout.
+
+    Raises:
+        SpawnError: it can't be found or executed, or nothing was free for seconds.
+    """
+    tries_alone = 0
+    while True:
+        try:
+            return await _try_spawn(supervisor, argv, environment, stdin, stderr)
+        except OSError as exc:
+            tries_alone = 0 if supervisor.open_sessions else tries_alone + 1
+            if exc.errno not in _EXHAUSTED or tries_alone > _TRIES_ALONE:
+                program = os.fsdecode(argv[0])
+                raise SpawnError(f"cannot start {program!r}: {os.strerror(exc.errno)}") from exc
+        await supervisor.wait_room()
+
+
+async def _try_spawn(
+    supervisor: Supervisor,
+    argv: Sequence[bytes],
+    environment: Sequence[bytes],
+    stdin: bool,
+    stderr: bool,
+) -> ProcessSession:
+    ours: dict[str, int] = {}
+    theirs: dict[str, int] = {}
+    try:
+        for sname in ("stdin", "stdout", "stderr"):
+            if {"stdin": stdin, "stdout": True, "stderr": stderr}[sname]:
+                ends = _open_pipe()
+                if sname == "stdin":
+                    theirs[sname], ours[sname] = ends
+                else:
+                    ours[sname], theirs[sname] = ends
+                os.set_blocking(ours[sname], False)
+        spawn = Spawn(
+            argv,
+            environment,
+            theirs.get("stdin"),
+            theirs["stdout"],
+            theirs.get("stderr", theirs["stdout"]),
+        )
+    except OSError:
+        for fd in (*ours.values(), *theirs.values()):
+            os.close(fd)
+        raise
+    await supervisor.spawn(spawn)  # whatever comes of it, it has closed their ends
+    if spawn.error is not None:
+        for fd in ours.values():
+            os.close(fd)
+        raise spawn.error
+    return ProcessSession(supervisor, spawn, ours.pop("stdin", None), ours)
+
+
+def _open_pipe() -> tuple[int, int]:
+    """A pipe, neither end of which has a number that a child's own streams will get."""
+    ends = list(os.pipe())
+    try:
+        for index, fd in enumerate(ends):
+            if fd <= 2:
+                ends[index] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+                os.close(fd)
+    except OSError:
+        for fd in ends:
+            os.close(fd)
+        raise
+    return ends[0], ends[1]

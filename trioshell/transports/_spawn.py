@@ -1,0 +1,207 @@
+"""Start a program as the leader of a session of its own, without holding the interpreter up.
+
+`subprocess` and `os.posix_spawn` keep the interpreter's lock from vfork until the child has
+gone through exec, so that nothing else of the program runs in the meantime. The C library's
+own `posix_spawn`, called through ctypes, lets go of it: a few threads that do nothing else
+start processes on all cores while Trio's thread works on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import queue
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+_THREADS = 4
+
+# From the C library's <spawn.h>; the same on all architectures of Linux.
+_SETSIGDEF = 0x04
+_SETSIGMASK = 0x08
+_SETSID = 0x80
+
+# posix_spawnattr_t is 336 bytes, posix_spawn_file_actions_t 80 and sigset_t 128 with glibc on
+# 64 bits, and less elsewhere. They are opaque; we only lend the memory.
+_OPAQUE_BYTES = 1024
+
+# Python ignores these two; a child that inherited that would get EPIPE where it expects to
+# be ended by the signal (`yes | head -1` would complain about a broken pipe).
+_DEFAULTED = (signal.SIGPIPE, signal.SIGXFSZ)
+
+_libc = ctypes.CDLL(None)
+_Opaque = ctypes.c_char * _OPAQUE_BYTES
+
+
+def _checked(code: int) -> None:
+    if code != 0:
+        raise OSError(code, os.strerror(code))
+
+
+def _make_attributes() -> ctypes.Array[ctypes.c_char]:
+    attributes, nothing, defaulted = _Opaque(), _Opaque(), _Opaque()
+    _libc.sigemptyset(nothing)
+    _libc.sigemptyset(defaulted)
+    for signum in _DEFAULTED:
+        _libc.sigaddset(defaulted, int(signum))
+    _checked(_libc.posix_spawnattr_init(attributes))
+    _checked(_libc.posix_spawnattr_setsigmask(attributes, nothing))
+    _checked(_libc.posix_spawnattr_setsigdefault(attributes, defaulted))
+    flags = ctypes.c_short(_SETSID | _SETSIGDEF | _SETSIGMASK)
+    _checked(_libc.posix_spawnattr_setflags(attributes, flags))
+    return attributes
+
+
+# Read only from here on, and so shared by all threads.
+_attributes = _make_attributes()
+# What others left inheritable must not leak into a command, where it would keep a pipe open
+# for as long as the command runs. Older libraries can't; there, all of ours are close-on-exec.
+_closefrom = getattr(_libc, "posix_spawn_file_actions_addclosefrom_np", None)
+
+
+def _strings(items: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:
+    return (ctypes.c_char_p * (len(items) + 1))(*items, None)
+
+
+@dataclass(slots=True, eq=False)
+class Spawn:
+    """One program to start, and what became of it.
+
+    Attributes:
+        argv: the program, looked up in PATH, and its arguments; never empty.
+        environment: every ``NAME=value`` that it gets.
+        stdin: the descriptor that becomes its stdin; None for ``/dev/null``.
+        stdout: the descriptor that becomes its stdout.
+        stderr: the descriptor that becomes its stderr. All three are above 2, and are
+            closed here when this is done, whether it went well or not.
+        pid: of the child: also its session and its process group. 0 until it runs.
+        pidfd: a pidfd of the child, ours to close.
+        error: why it could not be started; None if it could.
+    """
+
+    argv: Sequence[bytes]
+    environment: Sequence[bytes]
+    stdin: int | None
+    stdout: int
+    stderr: int
+    pid: int = 0
+    pidfd: int = -1
+    error: OSError | None = field(default=None)
+
+    def perform(self) -> None:
+        """Start it. Blocks until the child has gone through exec, or could not."""
+        try:
+            self.pid = self._start()
+        except OSError as exc:
+            self.error = exc
+        finally:
+            # Before the pidfd is opened, so that it finds a free number even at the limit.
+            for fd in {self.stdin, self.stdout, self.stderr} - {None}:
+                os.close(fd)  # type: ignore[arg-type]  # None has been taken out
+        if self.error is None:
+            self.pidfd = _open_pidfd(self.pid)
+
+    def _start(self) -> int:
+        actions, pid = _Opaque(), ctypes.c_int(0)
+        _checked(_libc.posix_spawn_file_actions_init(actions))
+        try:
+            if self.stdin is None:
+                flags = os.O_RDONLY
+                _checked(
+                    _libc.posix_spawn_file_actions_addopen(actions, 0, b"/dev/null", flags, 0)
+                )
+            else:
+                _checked(_libc.posix_spawn_file_actions_adddup2(actions, self.stdin, 0))
+            _checked(_libc.posix_spawn_file_actions_adddup2(actions, self.stdout, 1))
+            _checked(_libc.posix_spawn_file_actions_adddup2(actions, self.stderr, 2))
+            if _closefrom is not None:
+                _checked(_closefrom(actions, 3))
+            argv, environment = _strings(self.argv), _strings(self.environment)
+            program = self.argv[0]
+            _checked(
+                _libc.posix_spawnp(
+                    ctypes.byref(pid), program, actions, _attributes, argv, environment
+                )
+            )
+        finally:
+            _libc.posix_spawn_file_actions_destroy(actions)
+        return pid.value
+
+
+def _open_pidfd(pid: int) -> int:
+    # Other threads of the program may have taken the numbers that we have just freed. The
+    # child runs already, so there is no way back: wait until there is one. We are in a
+    # thread whose only job this is.
+    while True:
+        try:
+            return os.pidfd_open(pid)
+        except OSError as exc:
+            if exc.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            time.sleep(0.001)
+
+
+class Spawner:
+    """A handful of threads that start programs.
+
+    They are started when there is work, and joined by `close`. Trio's own threads are not
+    used: their default limit of 40 is shared with the whole program, and a hand-over to
+    them costs more than the spawn.
+
+    Args:
+        ring: called from one of the threads whenever something is there for `collect`.
+    """
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self._ring = ring
+        self._requests: queue.SimpleQueue[Spawn | None] = queue.SimpleQueue()
+        self._done: deque[Spawn] = deque()
+        self._threads: list[threading.Thread] = []
+        self._pending = 0
+
+    def submit(self, spawn: Spawn) -> None:
+        """Have `spawn` performed soon; never blocks. `collect` returns it when it is done."""
+        self._pending += 1
+        if self._pending > len(self._threads) < _THREADS:
+            self._add_thread()
+        if self._threads:
+            self._requests.put(spawn)
+        else:
+            spawn.perform()
+            self._done.append(spawn)
+            self._ring()
+
+    def _add_thread(self) -> None:
+        thread = threading.Thread(target=self._serve, name="trioshell spawn", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the limit of processes is reached: do with those that we have
+            return
+        self._threads.append(thread)
+
+    def _serve(self) -> None:
+        while (spawn := self._requests.get()) is not None:
+            spawn.perform()
+            self._done.append(spawn)
+            self._ring()
+
+    def collect(self) -> list[Spawn]:
+        """All that have been performed since the last call; never blocks."""
+        done = []
+        while self._done:
+            done.append(self._done.popleft())
+        self._pending -= len(done)
+        return done
+
+    def close(self) -> None:
+        """Join the threads. Nothing may be pending."""
+        for _ in self._threads:
+            self._requests.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
