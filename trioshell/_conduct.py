@@ -85,8 +85,7 @@ class Run:
         outcome = await self._open_and_follow()
         session = self._session
         if session is None:
-            assert outcome is not None
-            return outcome
+            return outcome or self._why_not_opened()
         try:
             if outcome is None:
                 outcome = await self._end(session)
@@ -98,7 +97,7 @@ class Run:
         return outcome
 
     async def _open_and_follow(self) -> Outcome | None:
-        """How it ended by itself, or never began; None if it has to be ended."""
+        """How it ended by itself, or why it could not begin; None if we were cancelled."""
         worker = self.worker
         transport = await worker._enter_transport()
         if transport.connects:
@@ -120,11 +119,12 @@ class Run:
             worker._opened(self)
             await self._listen(self._session)
             return self._session.exit
-        if self._session is not None:
-            return None
+        return None
+
+    def _why_not_opened(self) -> Outcome:
         if self._aborted:
             return _ABORTED_ON_THE_WAY
-        return Unreachable(f"no connection within {worker._job.connect_timeout:g} s")
+        return Unreachable(f"no connection within {self.worker._job.connect_timeout:g} s")
 
     async def _listen(self, session: Session) -> None:
         if self._in_hand is not None:  # a cancellation came while we were handing it over

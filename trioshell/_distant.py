@@ -220,11 +220,13 @@ class DistantWorker(Worker):
 
     def last_node(self) -> Hashable:
         """Deprecated: `current_node`."""
-        return self._last("last_node", "current_node", self.current_node)
+        self._warn("last_node", "current_node")
+        return self.current_node
 
     def last_retcode(self) -> int | None:
         """Deprecated: `current_rc`."""
-        return self._last("last_retcode", "current_rc", self.current_rc)
+        self._warn("last_retcode", "current_rc")
+        return self.current_rc
 
 
 class ExecWorker(DistantWorker):

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import ClassVar
 
 
 class Outcome:
-    """Base of the six ways in which a run can end. Every node ends in exactly one.
-
-    Attributes:
-        rc: the return code that the outcome stands for, or None if there is none.
-    """
+    """Base of the six ways in which a run can end. Every node ends in exactly one."""
 
     __slots__ = ()
-    rc: int | None
+
+    @property
+    def rc(self) -> int | None:
+        """The return code that the outcome stands for, or None if there is none."""
+        return None
 
     @property
     def ok(self) -> bool:
@@ -44,7 +43,7 @@ class Signaled(Outcome):
     signum: int
 
     @property
-    def rc(self) -> int:  # type: ignore[override]  # derived here, stored in Exited
+    def rc(self) -> int:
         return 128 + self.signum
 
     def __str__(self) -> str:
@@ -59,7 +58,6 @@ class TimedOut(Outcome):
     """
 
     seconds: float
-    rc: ClassVar[None] = None
 
     def __str__(self) -> str:
         return f"timed out after {self.seconds:g} s"
@@ -72,8 +70,6 @@ class Aborted(Outcome):
     A node that was aborted before its command had started is `NotStarted` instead.
     """
 
-    rc: ClassVar[None] = None
-
     def __str__(self) -> str:
         return "aborted"
 
@@ -83,7 +79,10 @@ class Unreachable(Outcome):
     """The target could not be reached, refused us, or the connection broke. Its rc is 255."""
 
     reason: str
-    rc: ClassVar[int] = 255
+
+    @property
+    def rc(self) -> int:
+        return 255
 
     def __str__(self) -> str:
         return f"unreachable: {self.reason}"
@@ -94,7 +93,6 @@ class NotStarted(Outcome):
     """The command never ran: aborted while it waited, or it could not be spawned."""
 
     reason: str
-    rc: ClassVar[None] = None
 
     def __str__(self) -> str:
         return f"not started: {self.reason}"

@@ -86,7 +86,7 @@ class Worker:
         stderr: bool | None = None,
         stdin: bool = True,
         autoclose: bool = False,
-        transport: str | Transport = "exec",
+        transport: str | Transport | None = "exec",
         fanout: int | None = None,
         gather: bool = True,
     ) -> None:
@@ -281,16 +281,17 @@ class Worker:
 
     def last_read(self) -> bytes | None:
         """Deprecated: `current_msg`."""
-        return self._last("last_read", "current_msg", self.current_msg)
+        self._warn("last_read", "current_msg")
+        return self.current_msg
 
     def last_error(self) -> bytes | None:
         """Deprecated: `current_errmsg`."""
-        return self._last("last_error", "current_errmsg", self.current_errmsg)
+        self._warn("last_error", "current_errmsg")
+        return self.current_errmsg
 
-    def _last(self, name: str, instead: str, value: Any) -> Any:
+    def _warn(self, name: str, instead: str) -> None:
         text = f"{name}() is deprecated: use {instead}, or what the handler method is given"
         warnings.warn(text, DeprecationWarning, stacklevel=3)
-        return value
 
     def _check_readable(self) -> None:
         if self.task is None:

@@ -8,6 +8,7 @@ from collections.abc import Hashable
 
 from trioshell._placeholders import Template
 from trioshell.transports._base import Command, Copy, Job, Session, Transport
+from trioshell.transports._local_copy import local_copy
 from trioshell.transports._process import spawn_session
 from trioshell.transports._supervisor import Supervisor
 

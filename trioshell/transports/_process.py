@@ -7,6 +7,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import select
 import termios
 from collections.abc import Sequence
 
@@ -41,7 +42,7 @@ class _Output:
     as soon as there is.
     """
 
-    __slots__ = ("_session", "fd", "owed", "ready", "sname")
+    __slots__ = ("_hung_up", "_session", "fd", "owed", "ready", "sname")
 
     def __init__(self, session: ProcessSession, sname: str, fd: int) -> None:
         self._session = session
@@ -49,10 +50,19 @@ class _Output:
         self.fd = fd
         self.ready = False
         self.owed = 0  # bytes that lay in the pipe when the command ended
+        self._hung_up = False  # nobody can write any more
 
-    def note(self, _mask: int) -> None:
+    def note(self, mask: int) -> None:
         self.ready = True
+        self._hung_up = bool(mask & select.EPOLLHUP)
         self._session._wake_receiver()
+
+    def took(self, size: int) -> None:
+        """So many bytes have just been read; 0 if there were none."""
+        self.owed = self.owed - size if size else 0
+        # A short read has emptied the pipe, and whatever comes now is a new edge; but for the
+        # end, which may have come with the last bytes.
+        self.ready = size == _READ_BYTES or self._hung_up
 
     def count_owed(self) -> None:
         waiting = array.array("i", [0])
@@ -95,8 +105,9 @@ class ProcessSession(Session):
     async def receive(self) -> Sequence[Chunk]:
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
-            if self._dead and self._drain_until == float("inf"):
-                self._begin_drain()
+            if self._dead and not self._ending and self._drain_until == float("inf"):
+                self._reap()
+                self._begin_drain(DRAIN_SECONDS)
             chunks = self._read()
             if chunks or not (self._outputs or not self._dead):
                 return chunks
@@ -117,21 +128,16 @@ class ProcessSession(Session):
         try:
             data = os.read(output.fd, _READ_BYTES)
         except BlockingIOError:
-            output.ready = False
-            output.owed = 0
+            output.took(0)
             return
         if not data:
             self._close_output(output)
             return
-        # A short read has emptied the pipe: whatever comes now is a new edge.
-        output.ready = len(data) == _READ_BYTES
-        output.owed -= len(data)
+        output.took(len(data))
         chunks.append((output.sname, data))
 
-    def _begin_drain(self) -> None:
-        if not self._ending:
-            self._reap()
-        self._drain_until = trio.current_time() + DRAIN_SECONDS
+    def _begin_drain(self, seconds: float) -> None:
+        self._drain_until = trio.current_time() + seconds
         for output in self._outputs:
             output.count_owed()
 
@@ -209,6 +215,8 @@ class ProcessSession(Session):
 
     def _reap(self) -> None:
         """Take the zombie's status, and with it its number out of use."""
+        if self._reaped:
+            return
         self._reaped = True
         try:
             status = os.waitid(os.P_PID, self.pid, os.WEXITED)
@@ -223,28 +231,27 @@ class ProcessSession(Session):
             exited = status.si_code == os.CLD_EXITED
             self.exit = Exited(status.si_status) if exited else Signaled(status.si_status)
 
-    def _look(self) -> None:
-        """See for ourselves whether it is dead: the poller may not have told us yet."""
+    def _is_dead(self) -> bool:
+        """Seen by ourselves: the poller may not have told us yet."""
         if not self._dead:
             with contextlib.suppress(ChildProcessError):
                 flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
                 if os.waitid(os.P_PID, self.pid, flags) is None:
-                    return
+                    return False
             self._note_death(0)
+        return True
 
     async def end(self, grace: float) -> None:
-        self._look()
-        if self._dead:
-            if not self._reaped:
-                self._reap()
+        if self._is_dead():
+            self._reap()
             return
         self._ending = True
         try:
             await end_session(self.pid, grace, self._supervisor.table, self._wait_dead)
         finally:
-            if self._dead:
+            if self._is_dead():
                 self._reap()
-            self._drain_until = float("-inf")  # nobody is left who could write
+            self._begin_drain(0)  # nobody is left who could write
             self._wake_receiver()
 
     async def aclose(self) -> None:
@@ -291,7 +298,7 @@ async def spawn_session(
             tries_alone = 0 if supervisor.open_sessions else tries_alone + 1
             if exc.errno not in _EXHAUSTED or tries_alone > _TRIES_ALONE:
                 program = os.fsdecode(argv[0])
-                raise SpawnError(f"cannot start {program!r}: {os.strerror(exc.errno)}") from exc
+                raise SpawnError(f"cannot start {program!r}: {exc.strerror}") from exc
         await supervisor.wait_room()
 
 

@@ -60,7 +60,8 @@ class StreamsSession(Session):
         self.exit: Exited | Unreachable | None = None
         self._readers = dict(readers)
         self._writers = dict(writers)
-        self._shared = set(readers.values()) & set(writers.values())
+        reads: set[object] = set(readers.values())
+        self._both = reads.intersection(writers.values())
         self._everything = {*readers.values(), *writers.values()}
         self._failure: str | None = None
         # Invariant: at most one chunk of each reader, which reads on when it has been taken.
@@ -136,7 +137,7 @@ class StreamsSession(Session):
         writer = self._writers.pop(sname)
         self._changed.unpark_all()
         with contextlib.suppress(*_BROKEN):
-            if writer not in self._shared:
+            if writer not in self._both:
                 await writer.aclose()
             elif isinstance(writer, trio.abc.HalfCloseableStream):
                 await writer.send_eof()  # it is a reader as well

@@ -18,7 +18,9 @@ from trioshell.transports._spawn import Spawn, Spawner
 # How long to wait for a descriptor or a process that somebody outside may give back.
 _RETRY_SECONDS = 0.05
 
-_current: trio.lowlevel.RunVar[Supervisor] = trio.lowlevel.RunVar("trioshell.supervisor")
+_current: trio.lowlevel.RunVar[Supervisor | None] = trio.lowlevel.RunVar(
+    "trioshell.supervisor", default=None
+)
 
 
 class Supervisor:
@@ -46,7 +48,7 @@ class Supervisor:
     @classmethod
     def enter(cls) -> Supervisor:
         """That of the running `trio.run`, made if there is none. `leave` gives it back."""
-        supervisor = _current.get(None)
+        supervisor = _current.get()
         if supervisor is None:
             supervisor = cls()
             _current.set(supervisor)
