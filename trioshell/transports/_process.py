@@ -6,6 +6,7 @@ import array
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import select
 import termios
@@ -91,7 +92,7 @@ class ProcessSession(Session):
         self._dead = False  # it is a zombie, or has been reaped
         self._reaped = False
         self._ending = False
-        self._drain_until = float("inf")
+        self._drain_until = math.inf
         self._receiver: trio.lowlevel.Task | None = None
         self._sender: trio.lowlevel.Task | None = None
         self._died = trio.lowlevel.ParkingLot()
@@ -105,14 +106,18 @@ class ProcessSession(Session):
     async def receive(self) -> Sequence[Chunk]:
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
-            if self._dead and not self._ending and self._drain_until == float("inf"):
-                self._reap()
-                self._begin_drain(DRAIN_SECONDS)
             chunks = self._read()
-            if chunks or not (self._outputs or not self._dead):
+            if self._dead and not self._ending:
+                self._reap()
+                if self._outputs and self._drain_until == math.inf:
+                    self._begin_drain(DRAIN_SECONDS)
+            if chunks or (self._dead and not self._outputs):
                 return chunks
-            with trio.CancelScope(deadline=self._drain_until):
+            if self._drain_until == math.inf:
                 await self._park_receiver()
+            else:
+                with trio.CancelScope(deadline=self._drain_until):
+                    await self._park_receiver()
 
     def _read(self) -> list[Chunk]:
         chunks: list[Chunk] = []
