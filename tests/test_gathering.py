@@ -1,0 +1,74 @@
+"""Output is gathered byte for byte, and once for all nodes that wrote the same."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trioshell._gathering import Outputs, Shelf
+
+chunks = st.lists(
+    st.tuples(st.sampled_from(["stdout", "stderr"]), st.binary(min_size=1, max_size=8))
+)
+
+
+@given(chunks)
+def test_what_was_added_is_what_is_there(added: list[tuple[str, bytes]]) -> None:
+    outputs = Outputs()
+    told: dict[str, bytes] = {"stdout": b"", "stderr": b""}
+    for sname, chunk in added:
+        told[sname] += outputs.stream(sname).add(chunk, keep=True)
+    for sname in told:
+        raw = b"".join(chunk for name, chunk in added if name == sname)
+        assert outputs.raw(sname) == raw
+        # Whole lines have been returned, and only the last may be half here.
+        assert raw.startswith(told[sname])
+        assert b"\n" not in raw[len(told[sname]) :]
+    whole = dict(outputs.whole_lines())
+    assert all(whole[sname] == told[sname] for sname in whole)
+    outputs.close(Shelf())
+    for sname in told:
+        raw = b"".join(chunk for name, chunk in added if name == sname)
+        assert outputs.raw(sname) == raw
+
+
+def test_equal_outputs_are_one_object() -> None:
+    shelf = Shelf()
+    nodes = [Outputs() for _ in range(3)]
+    for outputs, parts in zip(nodes, [[b"a\nb"], [b"a", b"\nb"], [b"a\n"]], strict=True):
+        for part in parts:
+            outputs.stream("stdout").add(part, keep=True)
+        outputs.close(shelf)
+    assert nodes[0].message("stdout") is nodes[1].message("stdout")
+    assert nodes[0].raw("stdout") is nodes[1].raw("stdout")
+    assert nodes[2].message("stdout") != nodes[0].message("stdout")
+
+
+def test_what_is_not_kept_is_cut_into_lines_all_the_same() -> None:
+    outputs = Outputs()
+    stream = outputs.stream("stdout")
+    assert stream.add(b"one\ntw", keep=False) == b"one\n"
+    assert stream.add(b"o\n", keep=False) == b"two\n"
+    assert stream.finish() == b""
+    assert outputs.raw("stdout") == b""
+
+
+def test_a_flush_forgets_but_completes_the_line_that_is_half_here() -> None:
+    outputs = Outputs()
+    stream = outputs.stream("stdout")
+    stream.add(b"one\ntw", keep=True)
+    outputs.flush(lambda sname: sname == "stdout")
+    assert outputs.raw("stdout") == b""
+    assert stream.add(b"o\nthree", keep=True) == b"two\n"
+    assert outputs.raw("stdout") == b"o\nthree"
+    assert stream.finish() == b"three"
+
+
+def test_a_flush_after_the_end_forgets_that_stream_alone() -> None:
+    outputs = Outputs()
+    outputs.stream("stdout").add(b"out", keep=True)
+    outputs.stream("stderr").add(b"err", keep=True)
+    outputs.close(Shelf())
+    outputs.flush(lambda sname: sname == "stdout")
+    assert not outputs.message("stdout")
+    assert outputs.message("stderr") == b"err"
