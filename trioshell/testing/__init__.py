@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trioshell.testing._cluster import SshCluster
-    from trioshell.testing._commands import posix_like
+    from trioshell.testing._commands import COMMANDS, posix_like
     from trioshell.testing._contract import Checked, check_transport
     from trioshell.testing._grammar import check_grammar
+    from trioshell.testing._recorder import Recorder
     from trioshell.testing._script import (
         Break,
         CloseOutput,
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from trioshell.testing._simulated_session import SessionRecord
 
 __all__ = [
+    "COMMANDS",
     "Break",
     "Checked",
     "CloseOutput",
     "CloseStdin",
     "ListProcesses",
     "ReadStdin",
+    "Recorder",
     "Script",
     "SessionRecord",
     "SimulatedStatistics",
@@ -43,12 +46,14 @@ __all__ = [
 # Imported when first asked for: the cluster brings asyncssh with it, which most tests
 # never need, and whoever simulates needs none of the contract check.
 _HOMES = {
+    "COMMANDS": "_commands",
     "Break": "_script",
     "Checked": "_contract",
     "CloseOutput": "_script",
     "CloseStdin": "_script",
     "ListProcesses": "_script",
     "ReadStdin": "_script",
+    "Recorder": "_recorder",
     "Script": "_script",
     "SessionRecord": "_simulated_session",
     "SimulatedStatistics": "_simulated",
