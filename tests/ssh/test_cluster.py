@@ -86,16 +86,16 @@ def test_the_exit_is_told_at_once_and_the_channel_stays_open_for_a_grandchild(
     assert client.returncode == 7
 
 
-def test_when_the_connection_goes_the_command_is_not_killed(ssh_cluster: Start) -> None:
-    cluster = ssh_cluster(1)
-    client = subprocess.Popen(
-        argv(cluster, "node1", "echo on; exec sleep 1000"), stdout=subprocess.PIPE
-    )
-    assert client.stdout is not None
-    assert client.stdout.readline() == b"on\n"
-    client.kill()
-    client.communicate()
-    assert [process.command for process in cluster.processes("node1")] == ["sleep 1000"]
+async def test_when_the_connection_goes_the_command_is_not_killed() -> None:
+    async with SshCluster(1) as cluster:
+        command = argv(cluster, "node1", "echo on; sleep 1000")
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as client:
+            assert client.stdout is not None
+            assert client.stdout.readline() == b"on\n"
+            client.kill()
+        await cluster.wait_until(lambda seen: seen.connections_now == 0)
+        assert cluster.statistics("node1").commands_now == 1
+        assert any(p.command.endswith("sleep 1000") for p in cluster.processes("node1"))
 
 
 def test_stopping_kills_even_a_daemon_that_ignores_what_it_can(ssh_cluster: Start) -> None:
@@ -226,9 +226,9 @@ async def test_what_it_has_seen_can_be_waited_for() -> None:
 def test_three_hundred_nodes_start_in_well_below_a_second(ssh_cluster: Start) -> None:
     import asyncssh  # noqa: F401  # its import is not what is measured
 
-    began = time.monotonic()
+    began = time.process_time()  # of all threads; how busy the machine is does not count
     cluster = ssh_cluster(300)
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 0.6
     assert ssh(cluster, "node300", "hostname").stdout == b"node300\n"
 
 

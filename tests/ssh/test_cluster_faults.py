@@ -106,11 +106,22 @@ def test_only_so_many_connections_are_dropped(ssh_cluster: Start) -> None:
     assert codes == [255, 255, 0, 0]
 
 
-def test_the_output_before_a_drop_arrives(ssh_cluster: Start) -> None:
+def test_the_output_before_a_drop_arrives_and_the_command_goes_on(ssh_cluster: Start) -> None:
     cluster = ssh_cluster(1, faults={"node1": DropsInOutput(after_bytes=70_000)})
-    done = ssh(cluster, "node1", "head -c 200000 /dev/zero; exec sleep 1000")
-    assert (done.returncode, len(done.stdout)) == (255, 70_000)
-    assert [process.command for process in cluster.processes()] == ["sleep 1000"]
+    command = "head -c 69999 /dev/zero; read _; head -c 70000 /dev/zero; sleep 1000"
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        argv(cluster, "node1", command), stdin=pipe, stdout=pipe, stderr=pipe
+    ) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        assert len(client.stdout.read(69_999)) == 69_999
+        client.stdin.write(b"\n")
+        client.stdin.flush()
+        # ssh does not always pass on what it received in the same moment as the end.
+        assert len(client.stdout.read()) <= 1
+        assert client.wait(20) == 255
+    assert any(process.command.endswith("sleep 1000") for process in cluster.processes())
 
 
 def test_open_connections_can_be_cut(ssh_cluster: Start) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def ssh_cluster() -> Iterator[Callable[..., SshCluster]]:
-    """Start embedded SSH clusters: ``cluster = ssh_cluster(16)``.
+    """What starts an embedded SSH cluster in a test: ``cluster = ssh_cluster(16)``.
 
     Takes what `trioshell.testing.SshCluster` takes, and returns a cluster that serves
     already. At the end of the test each is stopped, and nothing of it is left. It works in
