@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def ssh_cluster() -> Iterator[Callable[..., SshCluster]]:
-    """What starts an embedded SSH cluster in a test: ``cluster = ssh_cluster(16)``.
+    """A function that starts embedded SSH clusters for one test.
 
-    Takes what `trioshell.testing.SshCluster` takes, and returns a cluster that serves
-    already. At the end of the test each is stopped, and nothing of it is left. It works in
-    sync and async tests alike; starting one blocks for some milliseconds.
+    ``cluster = ssh_cluster(16)`` takes what `trioshell.testing.SshCluster` takes, and returns
+    a cluster that serves already. At the end of the test each is stopped, and nothing of it
+    is left. For sync and async tests alike; starting one blocks for some milliseconds.
     """
     from trioshell.testing._cluster import SshCluster
 
