@@ -34,7 +34,8 @@ NODES = 64  # simulated ones that run at once
 @dataclass
 class Cost:
     """What one piece of work took: seconds, CPU seconds of the process itself, and how much
-    of the work there was."""
+    of the work there was.
+    """
 
     seconds: float
     cpu: float
@@ -54,7 +55,8 @@ def ours_echo(amount: int) -> None:
         async with trioshell.Task(fanout=FANOUT, transport="exec") as task:
             worker = task.shell("echo hello", nodes=f"node[1-{amount}]")
         ((output, nodes),) = worker.iter_buffers()
-        assert output == b"hello" and len(nodes) == amount
+        assert output == b"hello"
+        assert len(nodes) == amount
 
     trio.run(main)
 
@@ -133,7 +135,8 @@ def clustershell_echo(amount: int) -> None:
     task.schedule(worker)
     task.resume()
     ((output, nodes),) = worker.iter_buffers()
-    assert bytes(output) == b"hello" and len(nodes) == amount
+    assert bytes(output) == b"hello"
+    assert len(nodes) == amount
 
 
 def clustershell_lines(amount: int) -> None:
@@ -221,7 +224,6 @@ def perform(work: str, who: str, amount: int) -> Cost:
 def function_warm_up(who: str) -> None:
     """Import what a program has imported long before it runs its first command."""
     if who == "trioshell":
-        import trioshell.testing
         from trioshell.transports import ExecTransport  # noqa: F401  # imported lazily else
     elif who == "ClusterShell":
         import ClusterShell.Worker.Exec  # noqa: F401
@@ -241,9 +243,9 @@ def measure(work: str, rounds: int, quick: bool) -> list[dict[str, object]]:
             print(f"{work}: {who} is not installed, and is left out")
             del costs[who]
     for _ in range(rounds):
-        for who in costs:
+        for who, own in costs.items():
             part = amount // LESS.get((work, who), 1) // (4 if quick else 1)
-            costs[who].append(perform_apart(work, who, part))
+            own.append(perform_apart(work, who, part))
     rows: list[dict[str, object]] = []
     for who, own in costs.items():
         rates = [cost.amount / cost.seconds for cost in own]

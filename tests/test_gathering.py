@@ -18,12 +18,12 @@ def test_what_was_added_is_what_is_there(added: list[tuple[str, bytes]]) -> None
     told: dict[str, bytes] = {"stdout": b"", "stderr": b""}
     for sname, chunk in added:
         told[sname] += outputs.stream(sname).add(chunk, keep=True)
-    for sname in told:
+    for sname, lines in told.items():
         raw = b"".join(chunk for name, chunk in added if name == sname)
         assert outputs.raw(sname) == raw
         # Whole lines have been returned, and only the last may be half here.
-        assert raw.startswith(told[sname])
-        assert b"\n" not in raw[len(told[sname]) :]
+        assert raw.startswith(lines)
+        assert b"\n" not in raw[len(lines) :]
     whole = dict(outputs.whole_lines())
     assert all(whole[sname] == told[sname] for sname in whole)
     outputs.close(Shelf())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
@@ -35,9 +36,10 @@ class Run:
 
     __slots__ = (
         "_aborted",
-        "_feeding",
         "_fed",
+        "_feeding",
         "_in_hand",
+        "_late",
         "_position",
         "_scope",
         "_session",
@@ -60,6 +62,7 @@ class Run:
         self.deaf = False  # it takes no input (any more)
         self._scope = trio.CancelScope()
         self._aborted = False
+        self._late = False  # its way was open only when the time for that was over
         self._session: Session | None = None
         # Invariant: what the node has sent and the dispatcher has not got yet.
         self._in_hand: Report | None = None
@@ -99,11 +102,12 @@ class Run:
     async def _open_and_follow(self) -> Outcome | None:
         """How it ended by itself, or why it could not begin; None if we were cancelled."""
         worker = self.worker
-        transport = await worker._enter_transport()
+        transport = worker._transport_in_use
         if transport.connects:
             self._scope.deadline = trio.current_time() + worker._job.connect_timeout
         with self._scope:
             try:
+                await worker._enter_transport()
                 self._session = await transport.open(worker._job, self.node, self.rank)
             except SpawnError as exc:
                 return NotStarted(exc.reason)
@@ -111,19 +115,24 @@ class Run:
                 return Unreachable(exc.reason)
             except OSError as exc:
                 return Unreachable(str(exc))
-            self.started_at = trio.current_time()
-            timeout = worker.timeout
-            self._scope.deadline = (
-                float("inf") if timeout is None else self.started_at + timeout
-            )
-            worker._opened(self)
+            self._begin()
             await self._listen(self._session)
-            return self._session.exit
+            if self._session.exit is not None:
+                return self._session.exit
         return None
 
+    def _begin(self) -> None:
+        """The command has started, and from now on it is its own time that runs."""
+        self.started_at = trio.current_time()
+        self._late = self._scope.cancel_called and not self._aborted
+        timeout = self.worker.timeout
+        self._scope.deadline = math.inf if timeout is None else self.started_at + timeout
+        self.worker._opened(self)
+
     def _why_not_opened(self) -> Outcome:
-        if self._aborted:
-            return _ABORTED_ON_THE_WAY
+        return _ABORTED_ON_THE_WAY if self._aborted else self._no_connection()
+
+    def _no_connection(self) -> Outcome:
         return Unreachable(f"no connection within {self.worker._job.connect_timeout:g} s")
 
     async def _listen(self, session: Session) -> None:
@@ -158,7 +167,10 @@ class Run:
             return Unreachable(f"ended, but perhaps not all of it: {failure}")
         if self._aborted:
             return Aborted()
-        assert self.worker.timeout is not None
+        if self._late:
+            return self._no_connection()
+        if self.worker.timeout is None:
+            return Unreachable("its session ended without saying how")
         return TimedOut(self.worker.timeout)
 
     # -- its input -------------------------------------------------------------------------
@@ -184,6 +196,7 @@ class Run:
             self._feeding = trio.CancelScope()
             nursery.start_soon(self._feed, self._session, self._feeding)
 
+    @trio.lowlevel.enable_ki_protection  # as `conduct`
     async def _feed(self, session: Session, feeding: trio.CancelScope) -> None:
         source = self.worker._input
         try:
@@ -214,6 +227,7 @@ class Run:
         self.worker._input_taken()
 
 
+@trio.lowlevel.enable_ki_protection  # an interrupt belongs to the block or to a handler
 async def conduct(run: Run, place: Place) -> None:
     """The child task of one node; gives its place in the fanout back."""
     try:

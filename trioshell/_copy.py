@@ -64,4 +64,5 @@ class CopyWorker(DistantWorker):
             transport=transport,
             **options,
         )
+        self._check()
         self.source, self.dest, self.reverse = work.source, work.dest, reverse

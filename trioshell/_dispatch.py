@@ -9,6 +9,7 @@ which makes the commands wait.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,8 @@ from trioshell._lifecycle import State, Step
 from trioshell._lines import split_lines
 from trioshell._reports import (
     Ended,
-    Fired,
     Finished,
+    Fired,
     PickedUp,
     Received,
     Report,
@@ -53,9 +54,7 @@ class Dispatcher:
         on_closed: called with each worker that has been told its last event.
     """
 
-    def __init__(
-        self, on_failure: Callable[[], None], on_closed: Callable[[Worker], None]
-    ) -> None:
+    def __init__(self, on_failure: Callable[[], None], on_closed: Callable[[Worker], None]) -> None:
         self._on_failure = on_failure
         self._on_closed = on_closed
         self._sending, self._receiving = trio.open_memory_channel[Report](_MOST_REPORTS)
@@ -96,12 +95,11 @@ class Dispatcher:
         }
         async for report in self._receiving:
             await work[type(report)](report)
-            try:
+            with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
                 for _ in range(_REPORTS_A_TURN):
                     report = self._receiving.receive_nowait()  # noqa: PLW2901  # the next one
                     await work[type(report)](report)
-            except (trio.WouldBlock, trio.EndOfChannel):
-                pass
+            del report  # what is over must not be held while we wait
 
     # -- what is reported --------------------------------------------------------------------
 
@@ -201,7 +199,7 @@ class Dispatcher:
                 await self._finish(result)
         except trio.Cancelled:
             raise  # not the handler's: the engine itself is being torn down
-        except BaseException as exc:  # whatever it raises comes out of the Task, at its end
+        except BaseException as exc:  # noqa: BLE001  # it comes out of the Task, at its end
             self._failed(exc)
 
     @trio.lowlevel.disable_ki_protection
@@ -222,7 +220,7 @@ class Dispatcher:
                     await self._finish(result)
             except trio.Cancelled:
                 raise  # as in `_call`
-            except BaseException as exc:  # as in `_call`
+            except BaseException as exc:  # noqa: BLE001  # as in `_call`
                 self._failed(exc)
 
     async def _call_with_errors(

@@ -10,7 +10,7 @@ from trioshell._message import Message
 from trioshell._results import TimedOut
 from trioshell._targets import resolve_targets
 from trioshell._worker import SNAME_STDERR, SNAME_STDOUT, Worker
-from trioshell.transports import Copy, Transport, find_transport
+from trioshell.transports import Copy, Transport
 
 if TYPE_CHECKING:
     from ClusterShell.NodeSet import NodeSet
@@ -92,8 +92,6 @@ class DistantWorker(Worker):
             fanout=fanout,
             gather=gather,
         )
-        if transport is not None:  # else it is the Task's, which will check it
-            find_transport(transport).check(self._job)
 
     @property
     def nodes(self) -> NodeSet:
@@ -196,9 +194,7 @@ class DistantWorker(Worker):
         """Each node whose command ran longer than its timeout."""
         self._check_readable()
         return (
-            str(book.node)
-            for book in self._books.picked()
-            if isinstance(book.outcome, TimedOut)
+            str(book.node) for book in self._books.picked() if isinstance(book.outcome, TimedOut)
         )
 
     def num_timeout(self) -> int:
@@ -251,6 +247,7 @@ class ExecWorker(DistantWorker):
         super().__init__(
             nodes, handler, timeout, work=work, stderr=stderr, transport="exec", **options
         )
+        self._check()
 
 
 class SshWorker(DistantWorker):
@@ -277,3 +274,4 @@ class SshWorker(DistantWorker):
         super().__init__(
             nodes, handler, timeout, work=work, stderr=stderr, transport=transport, **options
         )
+        self._check()

@@ -9,7 +9,8 @@ import trio
 
 class Place:
     """A place in every limiter that binds a node; held from its pickup until its session is
-    closed."""
+    closed.
+    """
 
     __slots__ = ("_held",)
 

@@ -31,7 +31,8 @@ class PickedUp:
 @dataclass(slots=True)
 class Received:
     """A batch of output, as it came. A batch is the unit of hand-over, and not a line: to
-    wake the dispatcher costs as much as hundreds of lines."""
+    wake the dispatcher costs as much as hundreds of lines.
+    """
 
     run: Run
     chunks: Sequence[Chunk]

@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
 AnyWorker = TypeVar("AnyWorker", bound=Worker)
 
-# For what is done when a Task ends, so that leaving it is bounded whatever a transport does.
-_LEAVE_SECONDS = 5.0
-
 
 class _State(Enum):
     NEW = auto()
@@ -225,7 +222,8 @@ class Task(Overall):
         **options: Any,
     ) -> CopyWorker:
         """Schedule the copying of a file or a tree from every node, to ``NAME.NODE`` in the
-        directory `dest`; see `CopyWorker`."""
+        directory `dest`; see `CopyWorker`.
+        """
         return self.copy(source, dest, nodes, handler, timeout, reverse=True, **options)
 
     def schedule(self, worker: AnyWorker) -> AnyWorker:
@@ -246,7 +244,8 @@ class Task(Overall):
 
     async def run(self, command: str | Sequence[str], **options: Any) -> Worker:
         """`shell`, and wait until that worker is closed. Cancelled, the worker is aborted
-        (and its end is waited for by the Task's block, not here)."""
+        (and its end is waited for by the Task's block, not here).
+        """
         self._check_not_in_handler("run")
         if self._children is None and self._nursery is None:
             raise TaskError("a Task must be entered before anything can be waited for in it")
@@ -295,7 +294,8 @@ class Task(Overall):
     @property
     def fanout(self) -> int:
         """The most sessions that run at once. May be set while they run: a lower one lets
-        those that run end by themselves."""
+        those that run end by themselves.
+        """
         return int(self._limiter.total_tokens)
 
     @fanout.setter
@@ -367,10 +367,12 @@ class Task(Overall):
                     for live in self._live:
                         self._children.start_soon(live._serve)
                     await self._wait_until_over()
+                    self._state = _State.OVER
                     self._dispatcher.close()
             finally:
                 self._state = _State.OVER
-                await self._leave_transports()
+                for transport in reversed(self._entered):
+                    await transport.__aexit__(None, None, None)
         for exc in self._dispatcher.errors:
             # Each in a task of its own, so that they come out side by side.
             self._nursery.start_soon(_raise, exc)
@@ -385,11 +387,6 @@ class Task(Overall):
                 if all(live.autoclose for live in self._live):
                     self.abort()
             await self._changed.park()
-
-    async def _leave_transports(self) -> None:
-        for transport in reversed(self._entered):
-            with trio.move_on_after(_LEAVE_SECONDS):
-                await transport.__aexit__(None, None, None)
 
     def _begin(self, live: Worker | Timer) -> None:
         self._live[live] = None

@@ -88,6 +88,7 @@ class Timer:
 
     # -- the engine's side -----------------------------------------------------------------
 
+    @trio.lowlevel.enable_ki_protection  # an interrupt belongs to the block or to a handler
     async def _serve(self) -> None:
         """The timer's child task: sleeps until it is due, and has it told."""
         self._due = trio.current_time() + self._fire

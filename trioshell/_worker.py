@@ -18,7 +18,7 @@ from trioshell._arguments import check_data, check_fanout, check_flag, check_sec
 from trioshell._books import Books, Results
 from trioshell._conduct import Run, conduct
 from trioshell._consumers import Consumers, EventStream
-from trioshell._errors import TaskError, WorkerError
+from trioshell._errors import WorkerError
 from trioshell._fanout import Place
 from trioshell._handler import EventHandler
 from trioshell._input import Input
@@ -321,21 +321,25 @@ class Worker:
 
     # -- the engine's side -----------------------------------------------------------------
 
+    def _check(self) -> None:
+        """For a worker that is built by hand: raise at once what `_attach` would raise."""
+        if self._transport is not None:  # else it is the Task's, which is not known yet
+            find_transport(self._transport).check(self._job)
+
     def _attach(self, task: Task) -> None:
         """Become a worker of `task`, which starts it soon."""
         if self.task is not None:
             raise WorkerError(f"{self!r} has been scheduled already; build a new one")
         transport = task._find_transport(self._transport)
         stderr = task._stderr if self._stderr is None else self._stderr
-        job = Job(
-            self._job.work, self._job.nodes, self._job.stdin, stderr, task._connect_timeout
-        )
+        job = Job(self._job.work, self._job.nodes, self._job.stdin, stderr, task._connect_timeout)
         transport.check(job)
         self._job, self._transport = job, transport
         if self.timeout is None:
             self.timeout = task._command_timeout
         self.task = task
 
+    @trio.lowlevel.enable_ki_protection  # an interrupt belongs to the block or to a handler
     async def _serve(self) -> None:
         """The worker's child task, from its start to when the last of its runs is over."""
         await self._report(Started(self))
@@ -362,11 +366,14 @@ class Worker:
         own = [] if self._own_limiter is None else [self._own_limiter]
         return [*own, self.task._limiter]
 
-    async def _enter_transport(self) -> Transport:
-        assert self.task is not None
-        assert isinstance(self._transport, Transport)
-        await self.task._enter_transport(self._transport)
+    @property
+    def _transport_in_use(self) -> Transport:
+        assert isinstance(self._transport, Transport)  # since `_attach`
         return self._transport
+
+    async def _enter_transport(self) -> None:
+        assert self.task is not None
+        await self.task._enter_transport(self._transport_in_use)
 
     @property
     def _kill_grace(self) -> float:

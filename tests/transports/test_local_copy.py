@@ -12,8 +12,7 @@ from trioshell.transports._local_copy import local_copy
 
 async def copy(source: Path, dest: Path, **options: bool) -> tuple[int, bytes]:
     words = [
-        word.replace("%h", "node1")
-        for word in local_copy(Copy(str(source), str(dest), **options))
+        word.replace("%h", "node1") for word in local_copy(Copy(str(source), str(dest), **options))
     ]
     async with ExecTransport() as transport:
         session = await transport.open(Job(tuple(words)), "node1", 0)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from trioshell._results import Exited, Signaled, Unreachable
 
+# `Transport.stop` promises to be over within a second or two. One that is not is given up.
+_STOP_SECONDS = 10.0
+
 # A shell command line, or an argument vector that no shell reads.
 Command: TypeAlias = str | tuple[str, ...]
 
@@ -204,8 +207,9 @@ class Transport(ABC):
         traceback: TracebackType | None,
     ) -> None:
         assert self._turn is not None
-        # Shielded, since leaving must be whole; `stop` is bounded by its own promise.
-        with trio.CancelScope(shield=True):
+        # Shielded, since leaving must be whole; and bounded, whatever `stop` promises.
+        with trio.move_on_after(_STOP_SECONDS) as scope:
+            scope.shield = True
             async with self._turn:
                 self._users -= 1
                 if self._users == 0:

@@ -112,9 +112,7 @@ class Spawn:
         try:
             if self.stdin is None:
                 flags = os.O_RDONLY
-                _checked(
-                    _libc.posix_spawn_file_actions_addopen(actions, 0, b"/dev/null", flags, 0)
-                )
+                _checked(_libc.posix_spawn_file_actions_addopen(actions, 0, b"/dev/null", flags, 0))
             else:
                 _checked(_libc.posix_spawn_file_actions_adddup2(actions, self.stdin, 0))
             _checked(_libc.posix_spawn_file_actions_adddup2(actions, self.stdout, 1))
