@@ -1,0 +1,128 @@
+"""One run of ssh(1), and what it says of itself in a log that is not the command's stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from trioshell.transports._base import Chunk
+from trioshell.transports._openssh_askpass import NODE_VARIABLE
+from trioshell.transports._openssh_log import Complaint, find_complaint, is_authenticated
+from trioshell.transports._openssh_options import SshOptions
+from trioshell.transports._process import ProcessSession, spawn_session
+from trioshell.transports._supervisor import Supervisor
+
+_TAIL_BYTES = 2000
+
+
+class SshProcess:
+    """A running ssh: its pipes and its log.
+
+    Attributes:
+        session: the local process.
+        node: the target.
+    """
+
+    def __init__(
+        self, session: ProcessSession, node: str, log: Path, known_hosts: Sequence[Path] | None
+    ) -> None:
+        self.session = session
+        self.node = node
+        self._log = log
+        self._known_hosts = known_hosts
+        self._stderr_tail = b""
+
+    async def receive(self) -> Sequence[Chunk]:
+        """As `Session.receive`; what comes on stderr may be ssh's own words."""
+        chunks = await self.session.receive()
+        for sname, data in chunks:
+            if sname == "stderr":
+                self._stderr_tail = (self._stderr_tail + data)[-_TAIL_BYTES:]
+        return chunks
+
+    @property
+    def is_authenticated(self) -> bool:
+        """True if it has logged in."""
+        return is_authenticated(self._read_log())
+
+    def complaint(self) -> Complaint | None:
+        """Why it has failed, as far as it has said so; None if it has said nothing."""
+        return find_complaint(self._read_log(), self._stderr_tail, self.node, self._known_hosts)
+
+    async def aclose(self) -> None:
+        """End it if it still runs, and release all that it held here."""
+        try:
+            await self.session.aclose()
+        finally:
+            with contextlib.suppress(OSError):
+                self._log.unlink()
+
+    def _read_log(self) -> str:
+        try:
+            return self._log.read_text(errors="replace")
+        except OSError:
+            return ""
+
+
+class Launcher:
+    """Starts ssh, with the options of one transport.
+
+    Args:
+        supervisor: of the local processes.
+        directory: private to the transport, for logs.
+        options: the caller's.
+        environment: variables for ssh that differ from ours.
+    """
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        directory: Path,
+        options: SshOptions,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._supervisor = supervisor
+        self._directory = directory
+        self._options = options
+        self._own = {os.fsencode(k): os.fsencode(v) for k, v in environment.items()}
+        self._numbers = itertools.count()
+        self._config_file: Path | None = None
+        if options.config is not None and len(options.config) > 1:
+            self._config_file = directory / "config"
+            self._config_file.write_text("".join(f'Include "{f}"\n' for f in options.config))
+
+    async def start(
+        self,
+        node: str,
+        words: Iterable[str],
+        *,
+        connect_timeout: float,
+        stdin: bool,
+        more: Iterable[str] = (),
+    ) -> SshProcess:
+        """Start an ssh for `node` and return at once; it has not connected then.
+
+        Args:
+            words: the command line to send, if any.
+            more: further options as ``-o`` takes them.
+
+        Raises:
+            SpawnError: it could not be started here.
+        """
+        log = self._directory / f"log.{next(self._numbers)}"
+        argv = self._options.argv(connect_timeout, config_file=self._config_file, more=more)
+        argv += ["-E", str(log), "--", node, *words]
+        environment = [b"%s=%s" % item for item in os.environb.items() if item[0] not in self._own]
+        environment += [b"%s=%s" % item for item in self._own.items()]
+        environment.append(os.fsencode(f"{NODE_VARIABLE}={node}"))
+        session = await spawn_session(
+            self._supervisor,
+            [os.fsencode(word) for word in argv],
+            environment,
+            stdin=stdin,
+            stderr=True,
+        )
+        return SshProcess(session, node, log, self._options.known_hosts)
