@@ -117,6 +117,7 @@ class SshConfig:
         optional: Sequence[Path] = (),
     ) -> None:
         self._not_ours: dict[str, Place] = {}
+        self._mentioned: set[str] = set()
         self.has_exec = False
         self._has_final = False
         self._ignored: list[str] = []
@@ -133,6 +134,10 @@ class SshConfig:
     def not_honoured(self) -> dict[str, Place]:
         """The keywords that would change what happens, and do not here; where each is said."""
         return self._not_ours
+
+    def mentions(self, keyword: str) -> bool:
+        """True if a keyword (in lower case) is in any of the files or options."""
+        return keyword in self._mentioned
 
     def lookup(
         self, host: str, user: str | None, local_user: str, port: int | None = None
@@ -223,20 +228,26 @@ class SshConfig:
                 check(words[0])
         except ValueError as exc:
             raise _Mistake(f"{said} {exc}, not {words[0]!r}") from None
+        self._mentioned.add(lower)
         self._note_not_ours(lower, words, place)
         return _Setting(lower, tuple(words), place)
 
     def _note_not_ours(self, keyword: str, words: list[str], place: Place) -> None:
-        if keyword in known.NOT_OURS and words[0].lower() not in known.OFF:
-            if place.line:
+        if keyword not in known.NOT_OURS:
+            return
+        value = words[0].lower()
+        if keyword == "stricthostkeychecking":
+            # "no" of a file is not enough to take any key; of the caller, it is.
+            if place.line and value in ("no", "off", "false"):
                 self._not_ours.setdefault(keyword, place)
-            elif keyword != "forwardagent":
-                reason = known.NOT_OURS[keyword]
-                hint = f" ({reason})" if reason else ""
-                raise ValueError(f"{place} cannot be honoured{hint}; transport 'openssh' can")
-        unsafe = keyword == "stricthostkeychecking" and words[0].lower() in ("no", "off", "false")
-        if unsafe and place.line:
+        elif value in known.OFF:
+            return
+        elif place.line:
             self._not_ours.setdefault(keyword, place)
+        elif keyword != "forwardagent":
+            reason = known.NOT_OURS[keyword]
+            hint = f" ({reason})" if reason else ""
+            raise ValueError(f"{place} cannot be honoured{hint}; transport 'openssh' can")
 
     def _rule(self, words: list[str]) -> Iterator[tuple[str, bool, str]]:
         if not words:
@@ -263,12 +274,11 @@ class SshConfig:
             raise _Mistake("Include goes too deep; does a file include itself?")
         if not words:
             raise _Mistake("Include takes one or more files")
-        files = []
+        files: list[tuple[_Entry, ...]] = []
         base = folder if folder == Path("/etc/ssh") else Path("~/.ssh").expanduser()
         for word in words:
             path = base / Path(_expand_environment(word)).expanduser()
-            for name in sorted(_glob(path)):
-                files.append(self._read(name, depth + 1, missing_ok=False))
+            files += [self._read(name, depth + 1, missing_ok=False) for name in sorted(_glob(path))]
         return _Include(tuple(files))
 
 
@@ -327,7 +337,7 @@ class _Question:
         }[criterion]
 
     def _exec(self, command: str) -> bool:
-        command = expand(command, tokens(self.host, self.found, self.local_user), shell=True)
+        command = expand_command(command, tokens(self.host, self.found, self.local_user))
         if command not in self._ran:
             done = subprocess.run(
                 [os.environ.get("SHELL") or "/bin/sh", "-c", command],
@@ -376,8 +386,8 @@ def tokens(host: str, settings: HostSettings, local_user: str) -> dict[str, str]
     }
 
 
-def expand(text: str, values: Mapping[str, str], *, shell: bool = False) -> str:
-    """`text` with its % tokens replaced; for a shell, each is quoted.
+def expand(text: str, values: Mapping[str, str]) -> str:
+    """`text` with its % tokens replaced.
 
     Raises:
         ValueError: a token that is not among `values`.
@@ -388,9 +398,24 @@ def expand(text: str, values: Mapping[str, str], *, shell: bool = False) -> str:
             return "%"
         if found[1] not in values:
             raise ValueError(f"%{found[1]} in {text!r} stands for nothing that is known here")
-        return shlex.quote(values[found[1]]) if shell else values[found[1]]
+        return values[found[1]]
 
     return re.sub(r"%(.)", value, text)
+
+
+def expand_command(text: str, values: Mapping[str, str]) -> str:
+    """A shell command of a config, with its % tokens; nothing in them is for the shell.
+
+    They are not quoted, since a command may have put quotes around them.
+
+    Raises:
+        ValueError: as `expand`; or the name of a host or a user has a character that a shell
+            would make something of.
+    """
+    for token in "hnrk":
+        if f"%{token}" in text and re.search(r"[^\w.:@%+,/~=-]", values[token]):
+            raise ValueError(f"{values[token]!r} can't be put into the command {text!r}")
+    return expand(text, values)
 
 
 def expand_path(text: str, values: Mapping[str, str]) -> Path:

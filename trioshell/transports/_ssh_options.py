@@ -9,7 +9,7 @@ from typing import Final
 # What becomes of a keyword that ssh knows:
 #   honoured   it does here what it does there;
 #   no meaning it is about terminals, prompts, forwardings or sharing, which a command run by
-#              us has not or has by other means: there is nothing to honour;
+#              us has not, or has by other means: there is nothing to honour;
 #   not ours   it would change what happens, and we can't or won't do it: said in a warning.
 # A keyword in none of the three is an error of the file, as it is to ssh.
 
@@ -76,7 +76,7 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
-def _bytes_limit(value: str) -> str:
+def _amount(value: str) -> str:
     if not re.fullmatch(r"(?i)default|none|[0-9]+[kmg]?", value):
         raise ValueError("takes an amount such as 1G, or default")
     return value.lower()
@@ -98,6 +98,7 @@ CHECKS: Final[dict[str, Callable[[str], object]]] = {
     "passwordauthentication": parse_flag,
     "port": parse_port,
     "pubkeyauthentication": _one_of("yes", "no", "true", "false", "unbound", "host-bound"),
+    "rekeylimit": _amount,
     "serveralivecountmax": parse_count,
     "serveraliveinterval": parse_seconds,
     "stricthostkeychecking": _one_of("yes", "accept-new", "no", "off", "ask", "true", "false"),
@@ -147,8 +148,6 @@ HONOURED: Final = frozenset(CHECKS) | {
     "preferredauthentications",
     "proxycommand",
     "proxyjump",
-    "pubkeyacceptedalgorithms",
-    "rekeylimit",
     "sendenv",
     "setenv",
     "tag",
@@ -157,19 +156,57 @@ HONOURED: Final = frozenset(CHECKS) | {
 }
 
 NO_MEANING: Final = frozenset(
-    """
-    addkeystoagent batchmode canonicaldomains canonicalizefallbacklocal canonicalizemaxdots
-    canonicalizepermittedcnames clearallforwardings connectionattempts controlmaster
-    controlpath controlpersist enableescapecommandline escapechar exitonforwardfailure
-    fingerprinthash forkafterauthentication forwardx11timeout gatewayports ignoreunknown ipqos
-    loglevel logverbose nohostauthenticationforlocalhost numberofpasswordprompts
-    obscurekeystroketiming permitlocalcommand permitremoteopen refuseconnection requesttty
-    sessiontype stdinnull streamlocalbindmask streamlocalbindunlink syslogfacility
-    updatehostkeys useprivilegedport visualhostkey xauthlocation
-    warnweakcrypto versionaddendum channeltimeout protocol rhostsrsaauthentication
-    rsaauthentication cipher compressionlevel fallbacktorsh usersh userroaming usekeychain
-    keepalive
-    """.split()
+    {
+        "addkeystoagent",
+        "batchmode",
+        "canonicaldomains",
+        "canonicalizefallbacklocal",
+        "canonicalizemaxdots",
+        "canonicalizepermittedcnames",
+        "channeltimeout",
+        "cipher",
+        "clearallforwardings",
+        "compressionlevel",
+        "connectionattempts",
+        "controlmaster",
+        "controlpath",
+        "controlpersist",
+        "enableescapecommandline",
+        "escapechar",
+        "exitonforwardfailure",
+        "fallbacktorsh",
+        "fingerprinthash",
+        "forkafterauthentication",
+        "forwardx11timeout",
+        "gatewayports",
+        "ignoreunknown",
+        "ipqos",
+        "keepalive",
+        "loglevel",
+        "logverbose",
+        "numberofpasswordprompts",
+        "obscurekeystroketiming",
+        "permitlocalcommand",
+        "permitremoteopen",
+        "protocol",
+        "requesttty",
+        "rhostsrsaauthentication",
+        "rsaauthentication",
+        "sessiontype",
+        "stdinnull",
+        "streamlocalbindmask",
+        "streamlocalbindunlink",
+        "syslogfacility",
+        "updatehostkeys",
+        "usekeychain",
+        "useprivilegedport",
+        "userroaming",
+        "usersh",
+        "versionaddendum",
+        "visualhostkey",
+        "warnweakcrypto",
+        "xauthlocation",
+    }
 )
 
 # With what to say of them, in the one warning that names them all.
@@ -186,12 +223,16 @@ NOT_OURS: Final = {
     "knownhostscommand": "",
     "localcommand": "",
     "localforward": "",
+    "nohostauthenticationforlocalhost": "",
     "proxyusefdpass": "",
+    "pubkeyacceptedalgorithms": "",
+    "refuseconnection": "",
     "remotecommand": "",
     "remoteforward": "",
     "requiredrsasize": "",
     "revokedhostkeys": "use @revoked in known_hosts",
     "securitykeyprovider": "",
+    "stricthostkeychecking": "host keys are checked unless host_keys='off'",
     "tunnel": "",
     "tunneldevice": "",
     "verifyhostkeydns": "",

@@ -1,0 +1,217 @@
+"""One SSH connection, and what runs over it: sessions, their guard, further connections."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncssh
+import trio
+
+from trioshell._errors import TransportError
+from trioshell.transports._guard import guard_line
+from trioshell.transports._ssh_bridge import Bridge
+from trioshell.transports._ssh_guard import SshGuard
+from trioshell.transports._ssh_session import LinkSession
+from trioshell.transports._ssh_socket import SocketTransport
+
+if TYPE_CHECKING:
+    from trioshell.transports._ssh_plan import Plan
+    from trioshell.transports._ssh_pool import Pool
+
+# How many sessions we open over one connection until the server says what it allows: sshd's
+# own default of MaxSessions.
+_SESSIONS: Final = 10
+
+# A command is made known to a guard at the second tick of the keeper (see `Pool`), so that
+# one that is over by then, as most are, costs nothing.
+_WATCHED_TICKS: Final = 2
+
+# The silence is broken by questions, and the connection is lost at twice the silence allowed.
+_QUESTIONS: Final = 2
+
+
+class Link:
+    """A connection that has been opened and logged in to.
+
+    Attributes:
+        limit: how many sessions it takes, as far as we know.
+        sessions: those that hold a place on it, open or being opened.
+        riders: how many other links go over it (it is a jump host then).
+    """
+
+    def __init__(
+        self, pool: Pool, plan: Plan, connection: Any, transport: SocketTransport | None
+    ) -> None:
+        self.pool = pool
+        self.bridge: Bridge = pool.bridge
+        self.plan = plan
+        self.connection = connection
+        self.limit = _SESSIONS
+        self.sessions: set[LinkSession] = set()
+        self.riders = 0
+        self.idle_since = trio.current_time()
+        self.via: Link | None = None
+        self._transport = transport
+        self._guard: SshGuard | None = None
+        self._guard_link: Link | None = None
+        self._questioned = False
+
+    @property
+    def name(self) -> str:
+        return self.plan.where
+
+    @property
+    def alive(self) -> bool:
+        """False once the connection is known to be gone."""
+        closing = self._transport is not None and self._transport.is_closing()
+        return not closing and not self.connection.is_closed()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.sessions) or self.riders > 0
+
+    @property
+    def free(self) -> bool:
+        """True if it takes one more session."""
+        return self.alive and len(self.sessions) < self.limit
+
+    @property
+    def silent_for(self) -> float:
+        """How many seconds ago the other side last said something; 0 if we can't tell."""
+        if self._transport is None:
+            return 0.0
+        return trio.current_time() - self._transport.heard_at
+
+    def release(self, session: LinkSession) -> None:
+        """A session has given its place back."""
+        self.sessions.discard(session)
+        self._note_idle()
+
+    def add_rider(self) -> None:
+        """Another link goes over this one from now on."""
+        self.riders += 1
+        self.pool.note_busy(self)
+
+    def drop_rider(self) -> None:
+        """A link that went over this one has gone."""
+        self.riders -= 1
+        self._note_idle()
+
+    def _note_idle(self) -> None:
+        if not self.busy:
+            self.idle_since = trio.current_time()
+            self.pool.note_idle(self)
+
+    def close(self) -> None:
+        """Close it, and what runs over it. Harmless when repeated."""
+        self.connection.close()
+        self.bridge.drain()
+        if self._guard_link is not None:
+            self._guard_link.close()
+        self.pool.drop(self)
+
+    def describe_loss(self, session: LinkSession, exc: Exception | None) -> str:
+        """Why a session has been lost, and what that means for its command."""
+        if exc is None and self.alive:
+            return f"{self.name} has closed the session without an exit status"
+        what = str(exc) if exc is not None and str(exc) else "connection closed"
+        left = (
+            "its guard there ends the command"
+            if session.watched
+            else "what the command started there may still run"
+        )
+        return f"the connection to {self.name} broke: {what}; {left}"
+
+    # -- the guard ----------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Called by the keeper now and then: watch what takes longer, and listen."""
+        for session in self.sessions:
+            session.ticks += 1
+            if (
+                session.ticks >= _WATCHED_TICKS
+                and not session.watched
+                and session.running
+                and session.group is not None
+            ):
+                self.bridge.nursery.start_soon(self._watch, session)
+                session.watched = True
+        self._ask_if_silent()
+
+    async def _watch(self, session: LinkSession) -> None:
+        try:
+            guard = await self._find_guard()
+        except TransportError:
+            session.watched = False
+            return
+        if session.watched and session.group is not None:
+            guard.know(session.group)
+
+    def forget(self, session: LinkSession) -> None:
+        """The command of a session is over."""
+        if session.watched and self._guard is not None and session.group is not None:
+            self._guard.forget(session.group)
+        session.watched = False
+
+    async def end_group(self, group: int, grace: float, over: Callable[[], bool]) -> bool:
+        """End a process group; True if it was `over` by itself, and nothing was touched.
+
+        Raises:
+            TransportError: it is not known what is left there.
+        """
+        guard = await self._find_guard()
+        ended = await guard.end(group, grace, over)
+        if ended.left:
+            pids = ", ".join(map(str, ended.left))
+            raise TransportError(f"these processes on {self.name} could not be ended: {pids}")
+        return ended.by_itself
+
+    async def _find_guard(self) -> SshGuard:
+        if self._guard is None or self._guard.state == "gone":
+            token = secrets.token_hex(8)
+            self._guard = SshGuard(token, self.name, self.bridge.flush)
+            await self._start_guard(self._guard, guard_line(token))
+        return self._guard
+
+    async def _start_guard(self, guard: SshGuard, line: str) -> None:
+        try:
+            try:
+                await self._open_channel(guard, line)
+            except asyncssh.ChannelOpenError:
+                if not self.alive:
+                    raise
+                # The server allows no further session here, so the guard gets a connection
+                # of its own.
+                self._guard_link = await self.pool.open_spare(self.plan)
+                await self._guard_link._open_channel(guard, line)
+        except (asyncssh.Error, OSError, TransportError) as exc:
+            guard.fail()
+            raise TransportError(
+                f"no guard could be started on {self.name} ({exc}); "
+                "what the command started there may still run"
+            ) from exc
+        except BaseException:  # we are being cancelled; who waits for it must not wait for ever
+            guard.fail()
+            raise
+
+    async def _open_channel(self, guard: SshGuard, line: str) -> None:
+        await self.bridge.call(
+            self.connection.create_session(lambda: guard, line, encoding=None, window=65536)
+        )
+
+    # -- silence ------------------------------------------------------------------------
+
+    def _ask_if_silent(self) -> None:
+        """Have asyncssh ask a silent server whether it is still there; see `set_up_keepalive`."""
+        keepalive = self.plan.keepalive
+        if self._transport is None or keepalive <= 0:
+            return
+        silent = self.silent_for > keepalive
+        if silent and not self._questioned:
+            self.connection.set_keepalive(keepalive / (_QUESTIONS + 1), _QUESTIONS)
+        elif self._questioned and not silent:
+            self.connection.set_keepalive(0)
+        self._questioned = silent
+        self.bridge.drain()

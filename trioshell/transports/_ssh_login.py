@@ -1,0 +1,159 @@
+"""From a plan to a connection that is logged in, and to the first session on it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncssh
+
+from trioshell._errors import TransportError
+from trioshell.transports._ssh_client import Client
+from trioshell.transports._ssh_plan import ALGORITHMS, Plan
+from trioshell.transports._ssh_session import LinkSession
+from trioshell.transports._ssh_socket import SocketTransport
+
+if TYPE_CHECKING:
+    from trioshell.transports._ssh_link import Link
+
+# The fastest cipher with an authentication of its own on any machine of this century; the
+# others follow in asyncssh's order.
+_CIPHERS: Final = "^aes128-gcm@openssh.com"
+
+
+class Dropped(TransportError):
+    """The server has closed the connection before the login: perhaps it has too many."""
+
+
+class Tunnel:
+    """What asyncssh takes for a way to the server: hands it our socket."""
+
+    def __init__(self, sock: socket.socket, transport: SocketTransport) -> None:
+        self.started = False
+        self._sock = sock
+        self._transport = transport
+
+    async def create_connection(
+        self, factory: Callable[[], Any], host: str, port: int
+    ) -> tuple[None, Any]:
+        """Called by asyncssh once, when it is ready to speak."""
+        connection = factory()
+        self.started = True
+        self._transport.start(connection)
+        return None, connection
+
+
+class Login:
+    """One attempt to log in, and to open a session over the new connection.
+
+    Attributes:
+        link: the connection, once it is logged in.
+        session: the session, once it is being opened.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        client: Client,
+        keys: Sequence[Any],
+        make_link: Callable[[Any, SocketTransport | None], Link],
+        make_session: Callable[[Link], LinkSession] | None,
+    ) -> None:
+        self.link: Link | None = None
+        self.session: LinkSession | None = None
+        self._plan = plan
+        self._client = client
+        self._keys = keys
+        self._make_link = make_link
+        self._make_session = make_session
+
+    async def over_socket(self, sock: socket.socket, transport: SocketTransport) -> None:
+        """Log in over a connected socket, for asyncio."""
+        tunnel = Tunnel(sock, transport)
+        try:
+            await self._run(tunnel, transport)
+        finally:
+            if not tunnel.started:
+                sock.close()
+
+    async def over_link(self, link: Link) -> None:
+        """Log in over a jump host, for asyncio."""
+        await self._run(link.connection, None)
+
+    async def _run(self, tunnel: Any, transport: SocketTransport | None) -> None:
+        connection = await asyncssh.connect(
+            self._plan.host, self._plan.port, tunnel=tunnel, config=None, **self._options()
+        )
+        self.link = self._make_link(connection, transport)
+        if self._make_session is not None:
+            self.session = self._make_session(self.link)
+            await self.session.start()
+
+    def _options(self) -> dict[str, Any]:
+        plan = self._plan
+        options: dict[str, Any] = {
+            "username": plan.user,
+            "client_factory": lambda: self._client,
+            "client_keys": list(self._keys) or None,
+            "known_hosts": self._client.trusted if plan.known_hosts is not None else None,
+            "host_key_alias": plan.alias,
+            "agent_path": None,  # its keys are among client_keys, asked for once for all
+            "agent_forwarding": plan.agent or False if plan.forward_agent else False,
+            "gss_host": None,
+            "host_based_auth": False,
+            "login_timeout": 0,
+            "keepalive_interval": 0,
+            "x509_trusted_certs": None,
+            "encryption_algs": _CIPHERS,
+            **dict(plan.settings),
+        }
+        if options["gss_auth"] or options["gss_kex"]:
+            options["gss_host"] = plan.host
+        for keyword, name in ALGORITHMS.items():
+            if keyword in plan.keywords:
+                options[name] = _supported(name, options[name], plan.keywords[keyword])
+        return options
+
+
+def _supported(name: str, wanted: str, place: str) -> str:
+    """Those of the algorithms that asyncssh has too; ssh's list may well be longer.
+
+    Raises:
+        ValueError: there is none.
+    """
+    prefix = wanted[0] if wanted[:1] in ("^", "+", "-") else ""
+    found = []
+    for pattern in wanted[len(prefix) :].split(","):
+        choice: dict[str, Any] = {name: prefix + pattern}
+        try:
+            asyncssh.SSHClientConnectionOptions(config=None, client_keys=None, **choice)
+            found.append(pattern)
+        except ValueError:
+            continue
+    if not found:
+        if prefix in ("-", "+", "^"):
+            return "default"
+        raise ValueError(f"{place}: none of the algorithms in {wanted!r} is known here")
+    return prefix + ",".join(found)
+
+
+def describe(exc: BaseException, plan: Plan, client: Client) -> TransportError:
+    """What a failed login means, for a person who can do something about it."""
+    where = plan.where
+    if isinstance(exc, TransportError):
+        return exc
+    if isinstance(exc, asyncssh.HostKeyNotVerifiable):
+        return TransportError(client.describe_refusal(str(exc)))
+    if isinstance(exc, asyncssh.PermissionDenied):
+        return TransportError(f"{where} refused the login of user {plan.user!r}: {exc}")
+    if isinstance(exc, asyncssh.ChannelOpenError) and plan.via is not None:
+        return TransportError(f"jump host {plan.via.where} can't reach {where}: {exc}")
+    if isinstance(exc, (asyncssh.ConnectionLost, OSError)):
+        what = f"{where} closed the connection during {client.phase}"
+        said = f" ({exc.strerror})" if isinstance(exc, OSError) and exc.strerror else ""
+        early = client.phase in ("the server's greeting", "the key exchange")
+        return (Dropped if early else TransportError)(what + said)
+    if isinstance(exc, asyncssh.Error):
+        return TransportError(f"{where} failed during {client.phase}: {exc}")
+    return TransportError(f"{where} can't be logged in to: {exc}")

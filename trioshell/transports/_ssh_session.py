@@ -1,0 +1,363 @@
+"""One command on one target, over a channel of an SSH connection."""
+
+from __future__ import annotations
+
+import signal
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import trio
+
+from trioshell._errors import TransportError
+from trioshell._results import Exited, Signaled, Unreachable
+from trioshell.transports._base import Chunk, Command, Session
+from trioshell.transports._guard import Opening, command_line
+
+if TYPE_CHECKING:
+    from trioshell.transports._ssh_link import Link
+
+# So much output waits here for `receive`; more stays in the channel's window (below), and
+# when that is full, on the target.
+_HIGH_WATER_BYTES: Final = 262_144
+WINDOW_BYTES: Final = 1_048_576
+
+# A channel takes so much of what is sent at once; asyncssh copies what is left for each packet.
+_SEND_BYTES: Final = 65_536
+
+# After the command has ended: wait for the end of its output as long as some of it comes.
+# A process in the background that holds the output open is not waited for longer than this.
+_QUIET_SECONDS: Final = 0.25
+_DRAIN_SECONDS: Final = 3.0
+
+# What has just been ended reports its end and its last words within a moment, or never.
+_LAST_WORDS_SECONDS: Final = 0.25
+
+# How long to wait for the shell to say which process group it leads.
+_REPORT_SECONDS: Final = 2.0
+
+# How long whoever closes a running session waits for its processes to be gone.
+_KILL_SECONDS: Final = 2.0
+
+
+class LinkSession(Session):
+    """A session that holds a place on a link, as links and their pool see it.
+
+    Attributes:
+        link: the connection that it goes over.
+        channel: what it has opened there; None as long as it certainly has started nothing.
+        group: the process group that leads its command, once that is known.
+        ticks: counted by the link's keeper while the command runs.
+        watched: True while the link's guard knows the group.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.channel: Any = None
+        self.ticks = 0
+        self.watched = False
+        link.sessions.add(self)
+        link.pool.note_busy(link)
+
+    @property
+    def group(self) -> int | None:
+        return None
+
+    @property
+    def running(self) -> bool:
+        """True as long as something of the command may be going on there."""
+        return self.exit is None
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Open it over its link, for asyncio."""
+
+    @abstractmethod
+    async def kill(self) -> None:
+        """End what it has started, as far as that can be done in two seconds; let go."""
+
+
+class SshSession(LinkSession):
+    """A run over SSH; also what asyncssh calls its session, whose callbacks are below.
+
+    The callbacks are called by whichever Trio task has given asyncssh something to do, and
+    never block. `receive` and the like are called by the engine's tasks.
+
+    Attributes:
+        line: what is sent to the target, to be run there.
+        wants_input: True if its stdin is to be written to; else it is empty.
+    """
+
+    def __init__(
+        self, link: Link, command: Command, token: str, *, merge: bool, wants_input: bool
+    ) -> None:
+        super().__init__(link)
+        self.line = command_line(command, token, merge=merge)
+        self.wants_input = wants_input
+        self._opening = Opening(command, token, merge=merge)
+        self._merge = merge
+        self._chunks: list[Chunk] = []
+        self._waiting_bytes = 0
+        self._paused = False
+        self._no_more_output = False
+        self._ended = False  # by us
+        self._ending = False
+        self._eof_sent = False
+        self._reported: Exited | Signaled | Unreachable | None = None
+        self._lost = ""  # why the connection is lost, once it is
+        self._tried = False  # to end it, and to the end
+        self._released = trio.Event()
+        self._wake = trio.Event()  # for receive
+        self._changed = trio.Event()  # for end
+        self._writable = trio.Event()
+        self._writable.set()
+        self._drain_seconds = _DRAIN_SECONDS
+
+    @property
+    def group(self) -> int | None:
+        return self._opening.group
+
+    @property
+    def running(self) -> bool:
+        return self.exit is None and not self._ended
+
+    async def start(self) -> None:
+        # From the moment at which `channel` is set, the command may have started.
+        await self.link.connection.create_session(
+            lambda: self,
+            self.line,
+            encoding=None,
+            env=dict(self.link.plan.env),
+            window=WINDOW_BYTES,
+        )
+        if not self.wants_input:
+            self.send_eof_nowait()
+
+    # -- what asyncssh calls ------------------------------------------------------------
+
+    def connection_made(self, channel: Any) -> None:
+        self.channel = channel
+
+    def session_started(self) -> None:
+        pass
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        sname = "stdout" if datatype is None else "stderr"
+        had_group = self._opening.group is not None
+        data = self._opening.feed(sname, data)
+        if data:
+            self._store(sname, data)
+        elif not had_group and self._opening.group is not None:
+            self._notify()  # `end` may be waiting for it
+
+    def eof_received(self) -> bool:
+        self._finish_output()
+        return True  # our half stays open: the command may go on reading
+
+    def exit_status_received(self, status: int) -> None:
+        self._exited(Exited(status))
+
+    def exit_signal_received(self, name: str, core: bool, message: str, lang: str) -> None:
+        number = getattr(signal, f"SIG{name}", None)
+        # A signal that this system does not have: its name is all that there is to say.
+        if number is None:
+            self._exited(Unreachable(f"the command was ended there by an unknown signal {name}"))
+        else:
+            self._exited(Signaled(int(number)))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._writable.set()
+        if self.running and self._reported is None:
+            self._lost = self.link.describe_loss(self, exc)
+            if not self._ending:
+                self.exit = Unreachable(self._lost)
+        self._finish_output()
+        self.link.forget(self)
+
+    def pause_writing(self) -> None:
+        self._writable = trio.Event()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    # -- output -------------------------------------------------------------------------
+
+    def _store(self, sname: str, data: bytes) -> None:
+        self._chunks.append(("stdout" if self._merge else sname, data))
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > _HIGH_WATER_BYTES and not self._paused:
+            self._paused = True
+            self.channel.pause_reading()
+        self._notify()
+
+    def _notify(self) -> None:
+        self._wake.set()
+        self._changed.set()
+
+    def _finish_output(self) -> None:
+        if self._no_more_output:
+            return
+        self._no_more_output = True
+        for sname in ("stdout", "stderr"):
+            rest = self._opening.rest(sname)
+            if rest:
+                self._chunks.append(("stdout" if self._merge else sname, rest))
+        self._notify()
+
+    def _exited(self, outcome: Exited | Signaled | Unreachable) -> None:
+        self.link.forget(self)
+        self._reported = outcome
+        if self.running and not self._ending:  # else `end` finds out whose doing it was
+            self.exit = outcome
+        self._notify()
+
+    async def receive(self) -> Sequence[Chunk]:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            if self._chunks:
+                chunks, self._chunks = self._chunks, []
+                self._waiting_bytes = 0
+                if self._paused:
+                    self._paused = False
+                    self.channel.resume_reading()
+                    self.link.bridge.flush()
+                return chunks
+            if self._ended or (self.exit is not None and self._no_more_output):
+                return ()
+            if not await self._wait_for_more():
+                self._finish_output()
+
+    async def _wait_for_more(self) -> bool:
+        """Wait for a change. False: the command is over, and its output has dried up."""
+        self._wake = trio.Event()
+        if self.exit is None:
+            await self._wake.wait()
+            return True
+        before = trio.current_time()
+        with trio.move_on_after(min(_QUIET_SECONDS, self._drain_seconds)) as scope:
+            await self._wake.wait()
+        self._drain_seconds -= trio.current_time() - before
+        return not scope.cancelled_caught and self._drain_seconds > 0
+
+    # -- input --------------------------------------------------------------------------
+
+    async def send(self, data: bytes) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        for at in range(0, len(data), _SEND_BYTES):
+            while not self._writable.is_set():
+                await self._writable.wait()
+            if self._eof_sent or not self.running or self.channel.is_closing():
+                raise trio.BrokenResourceError("the command does not read any more")
+            self.channel.write(data[at : at + _SEND_BYTES])
+            self.link.bridge.flush()
+
+    async def send_eof(self) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self.send_eof_nowait()
+
+    def send_eof_nowait(self) -> None:
+        """`send_eof`, which never has to wait."""
+        if not self._eof_sent and not self.channel.is_closing():
+            self._eof_sent = True
+            self.channel.write_eof()
+            self.link.bridge.flush()
+
+    # -- the end ------------------------------------------------------------------------
+
+    async def end(self, grace: float) -> None:
+        if not self.running:
+            await trio.lowlevel.checkpoint()
+            return
+        self._ending = True
+        failure = ""
+        by_itself = False
+        try:
+            by_itself = await self._end_all(grace)
+            self._tried = True
+            if by_itself:
+                await self._wait(_REPORT_SECONDS, self._has_reported)
+            else:
+                await self._wait(_LAST_WORDS_SECONDS, lambda: self._no_more_output)
+        except TransportError as exc:
+            self._tried = True
+            failure = exc.reason
+            raise
+        finally:
+            # Also when we are cancelled: what has been begun can't be taken back.
+            self._settle(by_itself, failure)
+
+    def _settle(self, by_itself: bool, failure: str) -> None:
+        """Make of what has come while we were ending it what it means."""
+        self._ending = False
+        if self._lost:
+            self.exit = Unreachable(f"{self._lost}; {failure}" if failure else self._lost)
+        elif by_itself and self._reported is not None:
+            self.exit = self._reported
+        else:
+            self._ended = True
+            self._writable.set()
+        self._notify()
+
+    async def _end_all(self, grace: float) -> bool:
+        """End the group; True if the command was over already, and nothing was touched."""
+        await self._wait(_REPORT_SECONDS, lambda: self.group is not None or self._has_reported())
+        if self._reported is not None:
+            return True
+        if self._lost:
+            raise TransportError(f"what it started on {self.link.name} may still run")
+        if self.group is None:
+            await self._signal_blindly(grace)
+        return await self.link.end_group(self.group, grace, self._has_reported)
+
+    async def _signal_blindly(self, grace: float) -> NoReturn:
+        """Ask the server to signal the command; all that is left without a process group.
+
+        It reaches the one process that the server started, if the server does it at all.
+        """
+        for name, seconds in (("TERM", grace), ("KILL", 1.0)):
+            if not self.channel.is_closing():
+                self.channel.send_signal(name)
+                self.link.bridge.flush()
+            await self._wait(seconds, self._has_reported)
+        raise TransportError(
+            f"the login shell on {self.link.name} did not say which process group it leads; "
+            "what the command started there may still run"
+        )
+
+    def _has_reported(self) -> bool:
+        return self._reported is not None
+
+    async def _wait(self, seconds: float, reached: Callable[[], bool]) -> None:
+        """Wait until it is reached, or the connection is lost, or the time is up."""
+        with trio.move_on_after(seconds):
+            while not reached() and not self._lost:
+                self._changed = trio.Event()
+                await self._changed.wait()
+
+    async def aclose(self) -> None:
+        if self.exit is not None or self._tried or self._lost or not self.link.bridge.running:
+            self._release()
+            await trio.lowlevel.checkpoint()
+            return
+        # In a task of its own: whoever cancels us must not keep the command from being killed.
+        self.link.bridge.finish_soon(self.kill)
+        await self._released.wait()
+
+    async def kill(self) -> None:
+        self._ending = True
+        try:
+            with trio.move_on_after(_KILL_SECONDS):
+                await self._end_all(0)
+        except TransportError:
+            pass  # whoever closes a running session does not ask what is left
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        self._ended = self.exit is None
+        self._no_more_output = True
+        if self.channel is not None:
+            self.channel.abort()
+            self.link.bridge.flush()
+        self.link.release(self)
+        self._released.set()
