@@ -1,5 +1,7 @@
 """``python -m trioshell`` is ``trioshell``."""
 
+from __future__ import annotations
+
 import sys
 
 from trioshell.cli import main

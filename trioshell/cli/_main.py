@@ -1,0 +1,157 @@
+"""The command line from its words to its exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from trioshell.cli._parser import UsageError
+
+if TYPE_CHECKING:
+    from ClusterShell.NodeSet import NodeSet
+
+    from trioshell.cli._options import Options
+
+# Nothing heavy is imported up here: --help and a wrong command line are answered at once.
+
+# What a run of our own has wrong, a wrong command line, and ^C before anything ran: as clush.
+_FAILED = 1
+_MISUSED = 2
+_INTERRUPTED = 130
+
+# Descriptors beside those of the commands: epoll, signals, connections being opened, files.
+_OWN_DESCRIPTORS = 64
+_DESCRIPTORS_EACH = 6
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line says, and return the exit status.
+
+    Args:
+        argv: the words after the program's name; None for those of this process.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == ["demo"]:
+        from trioshell.testing._demo import main as demo
+
+        return demo(words[1:])
+    _open_standard_descriptors()
+    try:
+        return _run(words)
+    except UsageError as exc:
+        return _complain(f"error: {exc}", _MISUSED)
+    except KeyboardInterrupt:
+        return _complain("Keyboard interrupt.", _INTERRUPTED)
+    except SystemExit as exc:  # --help and --version have been answered
+        return exc.code if isinstance(exc.code, int) else 0
+
+
+def _run(words: list[str]) -> int:
+    from trioshell.cli._config import load_config
+    from trioshell.cli._options import parse
+    from trioshell.cli._settings import ConfigError
+
+    try:
+        options = parse(words, load_config)
+        nodes = _choose_nodes(options)
+        _raise_descriptor_limit(options)
+        return _run_on(options, nodes)
+    except ConfigError as exc:
+        return _complain(str(exc), _FAILED)
+    except OSError as exc:
+        where = f"{exc.filename}: " if exc.filename else ""
+        return _complain(f"{where}{exc.strerror}", _FAILED)
+    except (ValueError, TypeError) as exc:  # bad input, which the library has described
+        return _complain(str(exc), _FAILED)
+
+
+def _choose_nodes(options: Options) -> NodeSet:
+    from trioshell.cli._nodes import choose_nodes
+    from trioshell.cli._options import VERBOSE
+
+    nodes = choose_nodes(options, lambda text: _warn(options, text))
+    if options.pick and options.verbosity >= VERBOSE:
+        _complain(f"picked at random: {nodes}", 0)
+    return nodes
+
+
+def _run_on(options: Options, nodes: NodeSet) -> int:
+    """Run what was asked for on the nodes that were chosen."""
+    import trio
+
+    from trioshell import TrioshellError
+    from trioshell.cli._naming import Naming
+    from trioshell.cli._program import Program
+    from trioshell.cli._ways import make_transport
+
+    async def run() -> int:
+        transport = make_transport(options, warn)
+        return await Program(options, nodes, transport, Naming(options)).run()
+
+    def warn(text: str) -> None:
+        _warn(options, text)
+
+    known = (TrioshellError, OSError, KeyboardInterrupt)
+    try:
+        return trio.run(run)
+    except TrioshellError as exc:
+        return _complain(str(exc), _FAILED)
+    except BaseExceptionGroup as group:
+        # In a group comes a ^C before or after we hear signals ourselves, a file that cannot
+        # be written any more, and a transport that turns out to be unusable when it is
+        # entered. The rest are defects of ours, of which the traceback is wanted.
+        if group.split(known)[1] is not None:
+            raise
+        first = _first(group)
+        if not isinstance(first, TrioshellError):
+            raise first from None
+        return _complain(str(first), _FAILED)
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+def _open_standard_descriptors() -> None:
+    """Have 0, 1 and 2 open: whatever we open later must not become our standard output."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, this one
+
+
+def _raise_descriptor_limit(options: Options) -> None:
+    """Have descriptors enough for the fanout, if the system lets us."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = options.fanout * _DESCRIPTORS_EACH + _OWN_DESCRIPTORS
+    allowed = min(options.fd_max, hard) if hard != resource.RLIM_INFINITY else options.fd_max
+    if soft != resource.RLIM_INFINITY and soft < min(wanted, allowed):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, allowed), hard))
+
+
+def _warn(options: Options, text: str) -> None:
+    from trioshell.cli._options import QUIET
+
+    if options.verbosity > QUIET:
+        _complain(f"warning: {text}", 0)
+
+
+def _complain(text: str, status: int) -> int:
+    """One line to standard error, if anybody can read it; returns `status`."""
+    line = f"trioshell: {text}".replace("\n", " ") + "\n"
+    try:
+        if os.isatty(2):
+            from trioshell.cli._display import harmless
+
+            os.write(2, harmless(line.encode(errors="surrogateescape"), sys.stderr.encoding))
+        else:
+            os.write(2, line.encode(errors="surrogateescape"))
+    except OSError:
+        pass
+    return status
