@@ -23,8 +23,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("ways", "transports transports.*"),
     (
         "engine",
-        "_books _conduct _consumers _copy _dispatch _distant _fanout _input _local _overall "
-        "_reports _stream _task _timer _worker",
+        "_books _conduct _consumers _copy _dispatch _distant _engine _fanout _feeder _input _local "
+        "_overall _reports _stream _task _timer _worker",
     ),
     ("doors", "__init__ _run testing testing.*"),
     ("command line", "__main__ cli cli.*"),
