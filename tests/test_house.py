@@ -44,21 +44,23 @@ TYPE = r"type: ignore(\[[\w, -]*\])?"
 
 
 def lints(source: str) -> Iterator[str]:
-    """An ignored lint says why, on its own line."""
+    """An ignored lint says why, on its own line or on one beside it."""
     return without_reason(LINT, source)
 
 
 def types(source: str) -> Iterator[str]:
-    """An ignored type error says why, on its own line. (In a test the test is the reason.)"""
+    """So does an ignored type error. (In a test the test is the reason.)"""
     return without_reason(TYPE, source)
 
 
 def without_reason(ignore: str, source: str) -> Iterator[str]:
-    for line, comment in comments(source).items():
-        if re.match(rf"#\s*({LINT}|{TYPE})", comment) and re.search(ignore, comment):
-            reason = re.sub(f"{LINT}|{TYPE}", "", comment)
-            if not re.search(r"\w{2}", reason):
-                yield f"{line}: no reason beside {comment}"
+    said = comments(source)
+    reasons = {line: re.sub(f"{LINT}|{TYPE}", "", comment) for line, comment in said.items()}
+    for line, comment in said.items():
+        beside = " ".join(reasons.get(near, "") for near in (line - 1, line, line + 1))
+        is_one = re.match(rf"#\s*({LINT}|{TYPE})", comment) and re.search(ignore, comment)
+        if is_one and not re.search(r"\w{2}", beside):
+            yield f"{line}: no reason beside {comment}"
 
 
 def shields(source: str) -> Iterator[str]:
@@ -108,6 +110,7 @@ BROKEN = {
     "no future import": (heads, '"""A file."""\nimport os\n'),
     "noqa": (lints, "import os  # noqa: F401\n"),
     "bare noqa": (lints, "import os  # noqa\n"),
+    "one above the other": (lints, "import os  # noqa: F401\nimport re  # noqa: F401\n"),
     "two codes": (lints, "import os  # noqa: F401, BLE001\n"),
     "type: ignore": (types, "x: int = ''  # type: ignore[assignment]\n"),
     "both": (lints, "x: int = ''  # type: ignore[assignment]  # noqa: F401\n"),
@@ -122,6 +125,7 @@ SOUND = {
     "head": "",
     "noqa": "import os  # noqa: F401  # imported for its effect\n",
     "noqa, two codes": "import os  # noqa: F401, BLE001 - imported for its effect\n",
+    "noqa, above": "# imported for its effect\nimport os  # noqa: F401\n",
     "type: ignore": "x: int = ''  # type: ignore[assignment]  # a lie for the test\n",
     "beside": "try: pass\nexcept BaseException:  # whatever it was\n    pass\n",
     "first in it": "try: pass\nexcept BaseException:\n    # whatever it was\n    pass\n",
