@@ -18,9 +18,10 @@ from trioshell._errors import TransportError
 from trioshell.transports._base import Copy, Job, Session, Transport
 from trioshell.transports._openssh_askpass import Asker, Password
 from trioshell.transports._openssh_command import command_line
+from trioshell.transports._openssh_copy import CopySession
 from trioshell.transports._openssh_guard import Guards
 from trioshell.transports._openssh_options import Files, HostKeys, check_node, make_options
-from trioshell.transports._openssh_process import Launcher
+from trioshell.transports._openssh_process import Launcher, SshProcess
 from trioshell.transports._openssh_session import OpenSshSession
 from trioshell.transports._ssh_identities import Identity, check_identity
 from trioshell.transports._supervisor import Supervisor
@@ -172,8 +173,6 @@ class OpenSshTransport(Transport):
 
     async def open(self, job: Job, node: Hashable, rank: int) -> Session:
         name = str(node)
-        if isinstance(job.work, Copy):
-            raise TransportError("openssh cannot copy yet")
         give_up = trio.current_time() + job.connect_timeout
         pause = _FIRST_PAUSE_SECONDS
         while True:
@@ -186,16 +185,7 @@ class OpenSshTransport(Transport):
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _try_open(self, job: Job, node: str) -> Session:
-        assert not isinstance(job.work, Copy)
-        token = secrets.token_hex(8)
-        merge = not job.stderr
-        ssh = await self._launcher.start(
-            node,
-            [command_line(job.work, token, merge=merge)],
-            connect_timeout=job.connect_timeout,
-            stdin=job.stdin,
-        )
-        session = OpenSshSession(ssh, self._guards, token, merge=merge)
+        ssh, session = await self._launch(job, node)
         try:
             await session.wait_started()
         except TransportError as exc:
@@ -212,6 +202,23 @@ class OpenSshTransport(Transport):
                 await session.discard()
             raise
         return session
+
+    async def _launch(self, job: Job, node: str) -> tuple[SshProcess, OpenSshSession | CopySession]:
+        """Start an ssh, which has not connected then, and what will be the session."""
+        merge = not job.stderr
+        if isinstance(job.work, Copy):
+            ssh = await self._launcher.start(
+                node, subsystem="sftp", connect_timeout=job.connect_timeout, stdin=True
+            )
+            return ssh, CopySession(ssh, job.work, merge=merge)
+        token = secrets.token_hex(8)
+        ssh = await self._launcher.start(
+            node,
+            [command_line(job.work, token, merge=merge)],
+            connect_timeout=job.connect_timeout,
+            stdin=job.stdin,
+        )
+        return ssh, OpenSshSession(ssh, self._guards, token, merge=merge)
 
 
 class _Dropped(Exception):

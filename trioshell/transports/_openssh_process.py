@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from trioshell.transports._base import Chunk
+from trioshell.transports._launch import launch
 from trioshell.transports._openssh_askpass import NODE_VARIABLE
 from trioshell.transports._openssh_log import Complaint, find_complaint, is_authenticated
 from trioshell.transports._openssh_options import SshOptions
-from trioshell.transports._process import ProcessSession, spawn_session
+from trioshell.transports._process import ProcessSession
 from trioshell.transports._supervisor import Supervisor
 
 _TAIL_BYTES = 2000
@@ -97,16 +98,18 @@ class Launcher:
     async def start(
         self,
         node: str,
-        words: Iterable[str],
+        words: Iterable[str] = (),
         *,
         connect_timeout: float,
         stdin: bool,
+        subsystem: str | None = None,
         more: Iterable[str] = (),
     ) -> SshProcess:
         """Start an ssh for `node` and return at once; it has not connected then.
 
         Args:
-            words: the command line to send, if any.
+            words: the command line to send.
+            subsystem: asks for this subsystem of the server instead.
             more: further options as ``-o`` takes them.
 
         Raises:
@@ -114,11 +117,12 @@ class Launcher:
         """
         log = self._directory / f"log.{next(self._numbers)}"
         argv = self._options.argv(connect_timeout, config_file=self._config_file, more=more)
-        argv += ["-E", str(log), "--", node, *words]
+        argv += ["-E", str(log)]
+        argv += ["-s", "--", node, subsystem] if subsystem else ["--", node, *words]
         environment = [b"%s=%s" % item for item in os.environb.items() if item[0] not in self._own]
         environment += [b"%s=%s" % item for item in self._own.items()]
         environment.append(os.fsencode(f"{NODE_VARIABLE}={node}"))
-        session = await spawn_session(
+        session = await launch(
             self._supervisor,
             [os.fsencode(word) for word in argv],
             environment,
