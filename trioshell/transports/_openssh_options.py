@@ -73,7 +73,8 @@ class SshOptions:
         """
         common = [*self._config_argv(config_file), *self._said(connect_timeout, more)]
         for file in self.identity_files:
-            common += ["-i", _literal(file)]
+            # Not -i, which looks for the file before it has replaced what % stands for.
+            common += ["-o", f'IdentityFile="{_literal(file)}"']
         argv = [*common, *_login(self.user, self.port)]
         if self.jump is not None:
             argv += ["-o", f"ProxyCommand={_proxy_command(common, self.jump)}"]
