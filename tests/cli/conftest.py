@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import select
 import subprocess
 import sys
-from collections.abc import Sequence
+import termios
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +76,7 @@ class Programs:
             if name not in ("NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "PYTHONUNBUFFERED")
         } | {
             "PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT)),
+            "TERM": "dumb",
             "HOME": str(self.place),
             "XDG_CONFIG_HOME": str(self.place / "config"),
             "CLUSTERSHELL_CFGDIR": str(self.place / "settings"),
@@ -148,3 +153,75 @@ def make_programs(place: Path) -> Programs:
 @pytest.fixture
 def programs(tmp_path: Path) -> Programs:
     return make_programs(tmp_path)
+
+
+# Makes the terminal on its input the one that controls it, then becomes the program.
+TAKE_TERMINAL = (
+    "import fcntl, os, sys, termios;"
+    "fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+    "os.execv(sys.executable, [sys.executable, '-m', 'trioshell', *sys.argv[1:]])"
+)
+
+
+class Terminal:
+    """A terminal, the program that runs on it, and who sits in front of it."""
+
+    def __init__(self, programs: Programs, *words: str) -> None:
+        self._user, program = pty.openpty()
+        settings = termios.tcgetattr(program)
+        settings[3] &= ~termios.ECHO
+        termios.tcsetattr(program, termios.TCSANOW, settings)
+        fcntl.ioctl(program, termios.TIOCSWINSZ, b"\x18\x00\x50\x00\x00\x00\x00\x00")
+        line = [sys.executable, "-c", TAKE_TERMINAL, *words]
+        self.process = programs.start(
+            "trioshell",
+            args=line,
+            stdin=program,
+            stdout=program,
+            stderr=program,
+            start_new_session=True,
+        )
+        os.close(program)
+        self.shown = b""
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._user, keys)
+
+    def wait_for(self, text: bytes) -> bytes:
+        """Wait until `text` has been shown since the last call; returns what came before it."""
+        while text not in self.shown:
+            assert select.select([self._user], [], [], 30)[0], self.shown
+            self.shown += os.read(self._user, 65536)
+        before, _, self.shown = self.shown.partition(text)
+        return before
+
+    def end(self) -> tuple[int, bytes]:
+        """Wait for the program's end; its status, and what it has shown since `wait_for`."""
+        while select.select([self._user], [], [], 30)[0]:
+            try:
+                self.shown += os.read(self._user, 65536)
+            except OSError:  # the program was the last to have it open
+                break
+        return self.process.wait(timeout=30), self.shown.replace(b"\r\n", b"\n")
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._user)
+
+
+# Starts trioshell with these words, on a terminal of its own.
+StartTerminal = Callable[..., Terminal]
+
+
+@pytest.fixture
+def start_terminal(programs: Programs) -> Iterator[StartTerminal]:
+    opened: list[Terminal] = []
+
+    def start(*words: str) -> Terminal:
+        opened.append(Terminal(programs, *words))
+        return opened[-1]
+
+    yield start
+    for terminal in opened:
+        terminal.close()

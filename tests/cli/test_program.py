@@ -6,20 +6,14 @@ started has survived the program.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
-import select
 import signal
 import subprocess
-import sys
-import termios
-from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.conftest import Done, Programs, finish
+from tests.cli.conftest import Done, Programs, StartTerminal, finish
 
 EXEC = ("trioshell", "-R", "exec")
 
@@ -92,86 +86,18 @@ def test_a_reader_that_has_stopped_does_not_hold_up_the_end(programs: Programs) 
 
 # -- a terminal ----------------------------------------------------------------------------
 
-# Makes the terminal on its input the one that controls it, then becomes the program.
-TAKE_TERMINAL = (
-    "import fcntl, os, sys, termios;"
-    "fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-    "os.execv(sys.executable, [sys.executable, '-m', 'trioshell', *sys.argv[1:]])"
-)
-
-
-class Terminal:
-    """A terminal, the program that runs on it, and who sits in front of it."""
-
-    def __init__(self, programs: Programs, *words: str) -> None:
-        self._user, program = pty.openpty()
-        settings = termios.tcgetattr(program)
-        settings[3] &= ~termios.ECHO
-        termios.tcsetattr(program, termios.TCSANOW, settings)
-        fcntl.ioctl(program, termios.TIOCSWINSZ, b"\x18\x00\x50\x00\x00\x00\x00\x00")
-        line = [sys.executable, "-c", TAKE_TERMINAL, "-R", "exec", *words]
-        self.process = programs.start(
-            "trioshell",
-            args=line,
-            stdin=program,
-            stdout=program,
-            stderr=program,
-            start_new_session=True,
-        )
-        os.close(program)
-        self.shown = b""
-
-    def type(self, keys: bytes) -> None:
-        os.write(self._user, keys)
-
-    def wait_for(self, text: bytes) -> None:
-        """Wait until `text` has been shown since the last call."""
-        while text not in self.shown:
-            assert select.select([self._user], [], [], 30)[0], self.shown
-            self.shown += os.read(self._user, 65536)
-        self.shown = self.shown.partition(text)[2]
-
-    def end(self) -> tuple[int, bytes]:
-        """Wait for the program's end; its status, and what it has shown since `wait_for`."""
-        while select.select([self._user], [], [], 30)[0]:
-            try:
-                self.shown += os.read(self._user, 65536)
-            except OSError:  # the program was the last to have it open
-                break
-        return self.process.wait(timeout=30), self.shown.replace(b"\r\n", b"\n")
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._user)
-
-
-@pytest.fixture
-def terminals(programs: Programs) -> Iterator[list[Terminal]]:
-    opened: list[Terminal] = []
-    yield opened
-    for terminal in opened:
-        terminal.close()
-
-
-def on_terminal(programs: Programs, opened: list[Terminal], *words: str) -> Terminal:
-    opened.append(Terminal(programs, *words))
-    return opened[-1]
-
 
 def test_on_a_terminal_there_are_colours_and_nothing_is_obeyed(
-    programs: Programs, terminals: list[Terminal]
+    programs: Programs, start_terminal: StartTerminal
 ) -> None:
-    terminal = on_terminal(
-        programs, terminals, "-w", "n1", "printf '\\033[2J\\a\\rx\\n'; echo e >&2"
-    )
+    terminal = start_terminal("-R", "exec", "-w", "n1", "printf '\\033[2J\\a\\rx\\n'; echo e >&2")
     assert terminal.end() == (0, b"\x1b[94mn1: \x1b[0m^[[2J^G^Mx\n\x1b[91mn1: \x1b[0me\n")
 
 
 def test_a_first_interrupt_asks_and_a_second_one_ends(
-    programs: Programs, terminals: list[Terminal]
+    programs: Programs, start_terminal: StartTerminal
 ) -> None:
-    terminal = on_terminal(programs, terminals, "-w", "n[1-2]", "-f1", f"{TREE}")
+    terminal = start_terminal("-R", "exec", "-w", "n[1-2]", "-f1", f"{TREE}")
     terminal.wait_for(b"ready\r\n")
     terminal.type(b"\x03")
     terminal.wait_for(
@@ -184,10 +110,10 @@ def test_a_first_interrupt_asks_and_a_second_one_ends(
 
 
 def test_with_gathering_one_interrupt_is_enough(
-    programs: Programs, terminals: list[Terminal]
+    programs: Programs, start_terminal: StartTerminal
 ) -> None:
     line = "echo ready >&2; exec sleep 1000"
-    terminal = on_terminal(programs, terminals, "-w", "n1", "-b", "--color=never", line)
+    terminal = start_terminal("-R", "exec", "-w", "n1", "-b", "--color=never", line)
     terminal.wait_for(b"n1: ready\r\n")
     terminal.type(b"\x03")
     status, shown = terminal.end()
@@ -195,12 +121,12 @@ def test_with_gathering_one_interrupt_is_enough(
     assert shown.endswith(b"Keyboard interrupt (n1 did not complete).\n")
 
 
-def test_enter_shows_who_is_running(programs: Programs, terminals: list[Terminal]) -> None:
+def test_enter_shows_who_is_running(programs: Programs, start_terminal: StartTerminal) -> None:
     fifos = [programs.place / f"fifo.{node}" for node in ("n1", "n2")]
     for fifo in fifos:
         os.mkfifo(fifo)
     line = f"echo ready; cat {programs.place}/fifo.%h"
-    terminal = on_terminal(programs, terminals, "-w", "n[1-2]", line)
+    terminal = start_terminal("-R", "exec", "-w", "n[1-2]", line)
     terminal.wait_for(b"ready\r\n")
     terminal.wait_for(b"ready\r\n")
     terminal.type(b"\n")
@@ -211,10 +137,10 @@ def test_enter_shows_who_is_running(programs: Programs, terminals: list[Terminal
     assert terminal.end() == (0, b"")
 
 
-def test_progress_is_drawn_and_erased(programs: Programs, terminals: list[Terminal]) -> None:
+def test_progress_is_drawn_and_erased(programs: Programs, start_terminal: StartTerminal) -> None:
     fifo = programs.place / "fifo"
     os.mkfifo(fifo)
-    terminal = on_terminal(programs, terminals, "-w", "n[1-2]", "-b", f"test %n = 0 || cat {fifo}")
+    terminal = start_terminal("-R", "exec", "-w", "n[1-2]", "-b", f"test %n = 0 || cat {fifo}")
     terminal.wait_for(b"trioshell: 1/2")
     with open(fifo, "wb"):
         pass

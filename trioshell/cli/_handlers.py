@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trioshell import EventHandler
 from trioshell._results import Aborted, NotStarted, Outcome, TimedOut
 from trioshell.cli import _display as display
+from trioshell.cli._ends import NO_RC, bad_ends, by_rc
 from trioshell.cli._options import QUIET, VERBOSE
 from trioshell.cli._rows import Row, Rows
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from trioshell.cli._naming import Naming
     from trioshell.cli._options import Options
     from trioshell.cli._screen import Screen
-
-_NO_RC = 1 << 32  # sorts nodes without a return code after all that have one
 
 
 @dataclass
@@ -93,7 +92,7 @@ class Output(EventHandler):
 
         With `only_without_code`, only of those without a return code.
         """
-        for outcome, nodes in _bad_ends(worker):
+        for outcome, nodes in bad_ends(worker):
             if only_without_code and outcome.rc is not None:
                 continue
             if self._is_told(outcome):
@@ -150,10 +149,10 @@ class Gathered(Output):
 
     def pieces(self, worker: Any) -> Iterator[bytes]:
         """What is shown of all that was gathered."""
-        parts = _by_rc(worker)
+        parts = by_rc(worker)
         if self.options.diff:
             # What was cut off in the middle differs from everything, which says nothing.
-            parts.pop(_NO_RC, None)
+            parts.pop(NO_RC, None)
         groups = (group for part in parts.values() for group in self._groups(worker, part))
         if self.options.diff:
             return display.diff(list(groups), self.look)
@@ -182,7 +181,7 @@ class Ordered(Gathered):
     """All lines in node order, when all is over (``-L``)."""
 
     def pieces(self, worker: Any) -> Iterator[bytes]:
-        for nodes in _by_rc(worker).values():
+        for nodes in by_rc(worker).values():
             for node in nodes:
                 message = worker.node_buffer(node)
                 if message:
@@ -279,28 +278,3 @@ def make_handler(wiring: Wiring, nodes: Iterable[str]) -> Output:
     if options.line_mode:
         return LiveGathered(wiring, nodes) if options.gather else Ordered(wiring)
     return Gathered(wiring) if options.gather else Live(wiring)
-
-
-def _by_rc(worker: Any) -> dict[int, list[str]]:
-    """The nodes that have run, in parts that ended alike, by rising return code.
-
-    Nodes that were ended by us, and so have none, come last: clush forgets their output.
-    """
-    parts: dict[int, list[str]] = {}
-    for node, result in worker.results().items():
-        rc = _NO_RC if result.rc is None else result.rc
-        if not isinstance(result.outcome, NotStarted):
-            parts.setdefault(rc, []).append(str(node))
-    return dict(sorted(parts.items()))
-
-
-def _bad_ends(worker: Any) -> list[tuple[Outcome, list[str]]]:
-    """The ways in which runs ended other than well, each with its nodes."""
-    ends: dict[object, tuple[Outcome, list[str]]] = {}
-    for node, result in worker.results().items():
-        outcome = result.outcome
-        if not result.ok:
-            # A code is a code, whether the command's shell or the kernel set it.
-            key: object = outcome if outcome.rc in (None, 255) else outcome.rc
-            ends.setdefault(key, (outcome, []))[1].append(str(node))
-    return list(ends.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return demo(words[1:])
     _open_standard_descriptors()
     try:
-        return _run(words)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return _run(words)
     except UsageError as exc:
         return _complain(f"error: {exc}", _MISUSED)
     except KeyboardInterrupt:
@@ -82,20 +85,12 @@ def _run_on(options: Options, nodes: NodeSet) -> int:
     import trio
 
     from trioshell import TrioshellError
-    from trioshell.cli._naming import Naming
-    from trioshell.cli._program import Program
-    from trioshell.cli._ways import make_transport
-
-    async def run() -> int:
-        transport = make_transport(options, warn)
-        return await Program(options, nodes, transport, Naming(options)).run()
-
-    def warn(text: str) -> None:
-        _warn(options, text)
 
     known = (TrioshellError, OSError, KeyboardInterrupt)
     try:
-        return trio.run(run)
+        if options.words or not _is_attended(options):
+            return trio.run(_run_program, options, nodes)
+        return _converse(options, nodes)
     except TrioshellError as exc:
         return _complain(str(exc), _FAILED)
     except BaseExceptionGroup as group:
@@ -108,6 +103,64 @@ def _run_on(options: Options, nodes: NodeSet) -> int:
         if not isinstance(first, TrioshellError):
             raise first from None
         return _complain(str(first), _FAILED)
+
+
+async def _run_program(options: Options, nodes: NodeSet) -> int:
+    from trioshell.cli._naming import Naming
+    from trioshell.cli._program import Program
+    from trioshell.cli._ways import make_transport
+
+    transport = make_transport(options, lambda text: _warn(options, text))
+    first_input = _ask_password(options)
+    return await Program(options, nodes, transport, Naming(options), first_input).run()
+
+
+def _is_attended(options: Options) -> bool:
+    """Whether somebody sits at a terminal to type commands, since none was given.
+
+    Raises:
+        UsageError: somebody does, but could not.
+    """
+    from trioshell.cli._stdin import is_foreground_terminal
+
+    if not is_foreground_terminal(0):
+        return False
+    if options.no_stdin:
+        raise UsageError("-n leaves nothing to read commands from, and none was given")
+    if not is_foreground_terminal(1):
+        raise UsageError("no command was given, and the interactive mode needs a terminal")
+    return True
+
+
+def _converse(options: Options, nodes: NodeSet) -> int:
+    import trio
+
+    from trioshell.cli._interactive import Conversation, ask, typing
+    from trioshell.cli._naming import Naming
+    from trioshell.cli._ways import make_transport
+    from trioshell.transports import find_transport
+
+    async def run() -> int:
+        transport = find_transport(make_transport(options, lambda text: _warn(options, text)))
+        naming = Naming(options)
+        return await Conversation(options, nodes, transport, naming, ask, first_input).run()
+
+    first_input = _ask_password(options)
+    with typing(options.history_size):
+        return trio.run(run)
+
+
+def _ask_password(options: Options) -> bytes:
+    """What the commands are given first: a password, if a run mode says so."""
+    if not options.password_prompt:
+        return b""
+    import getpass
+
+    try:
+        password = getpass.getpass("Password: ")
+    except EOFError:
+        raise UsageError("a password was asked for, and none was given") from None
+    return password.encode(errors="surrogateescape") + b"\n"
 
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:
@@ -133,6 +186,14 @@ def _raise_descriptor_limit(options: Options) -> None:
     allowed = min(options.fd_max, hard) if hard != resource.RLIM_INFINITY else options.fd_max
     if soft != resource.RLIM_INFINITY and soft < min(wanted, allowed):
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, allowed), hard))
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], *_where: Any, **_more: Any
+) -> None:
+    """A warning of the library, as one line; those that are for programmers are not shown."""
+    if category is UserWarning:
+        _complain(f"warning: {message}", 0)
 
 
 def _warn(options: Options, text: str) -> None:

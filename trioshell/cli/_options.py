@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -200,6 +201,12 @@ def _check(options: Options) -> None:
         raise UsageError("--json cannot be used together with -b, -B, -L or --diff")
     if (options.copy or options.rcopy) and not options.words:
         raise UsageError("--copy and --rcopy need at least one file or directory to copy")
+    if (
+        options.outdir
+        and options.errdir
+        and os.path.realpath(options.outdir) == os.path.realpath(options.errdir)
+    ):
+        raise UsageError("--outdir and --errdir must be two directories")
     if options.words and not " ".join(options.words).strip():
         raise UsageError("the command is empty")
     if options.pick is not None and options.pick < 0:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
 from trioshell import Task
-from trioshell._results import Aborted, NotStarted, TimedOut
+from trioshell._results import Aborted, NotStarted
 from trioshell.cli import _display as display
+from trioshell.cli._ends import max_code
 from trioshell.cli._handlers import Wiring, make_handler
 from trioshell.cli._options import QUIET
 from trioshell.cli._progress import show_progress
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from trioshell.cli._naming import Naming
     from trioshell.cli._options import Options
     from trioshell.transports import Transport
-
-# The exit status for runs without a return code of their own, as clush has it.
-_NO_CODE = 255
 
 # How long the screen may stand still before a program that is to end does not wait for it.
 _PATIENCE_SECONDS = 3.0
@@ -49,6 +46,7 @@ class Program:
         nodes: all nodes.
         transport: the way to them.
         naming: folds their names.
+        first_input: goes to the commands ahead of our own standard input.
 
     Raises:
         ValueError: or TypeError; something that was asked for is wrong. Nothing has started.
@@ -61,6 +59,7 @@ class Program:
         nodes: NodeSet,
         transport: str | Transport,
         naming: Naming,
+        first_input: bytes = b"",
     ) -> None:
         self._options = options
         self._nodes = nodes
@@ -78,21 +77,25 @@ class Program:
             stderr=not options.gather_all,
         )
         self._workers = schedule(
-            self._task, options, nodes, self._output, stdin=reads_stdin(options)
+            self._task,
+            options,
+            nodes,
+            self._output,
+            stdin=bool(first_input) or _reads_stdin(options),
         )
+        self._first_input = first_input
 
-    async def run(self, first_input: bytes = b"") -> int:
+    async def run(self) -> int:
         """Run it to its end, and return the exit status.
 
-        Whatever ends it, nothing that it started is left when it returns. `first_input` goes
-        to the commands before our own standard input.
+        Whatever ends it, nothing that it started is left when it returns.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._screen.run)
             await nursery.start(self._obey_signals)
             async with trio.open_nursery() as helpers:
                 async with self._task:
-                    self._start_helpers(helpers, first_input)
+                    self._start_helpers(helpers)
                 helpers.cancel_scope.cancel()
             self._screen.set_status("")
             self._tell_interrupt()
@@ -100,11 +103,12 @@ class Program:
             nursery.cancel_scope.cancel()
         return self._exit_status()
 
-    def _start_helpers(self, helpers: trio.Nursery, first_input: bytes) -> None:
+    def _start_helpers(self, helpers: trio.Nursery) -> None:
         options = self._options
-        if reads_stdin(options):
-            helpers.start_soon(feed, self._workers[0], first_input)
-        elif self._attended and not options.no_stdin:
+        reads = _reads_stdin(options)
+        if reads or self._first_input:
+            helpers.start_soon(feed, self._workers[0], self._first_input, 0 if reads else None)
+        if self._attended and not options.no_stdin:
             helpers.start_soon(self._report_on_enter)
         gathers = options.gather or options.line_mode
         on_terminal = os.isatty(2) and options.verbosity > QUIET
@@ -184,26 +188,12 @@ class Program:
             if not isinstance(failure, BrokenPipeError):
                 tell(f"the output cannot be written: {failure.strerror}")
             return 1
-        return max_code(self._workers, self._options) if self._options.max_rc else 0
+        if not self._options.max_rc:
+            return 0
+        return max_code(self._workers, fail_fast=self._options.fail_fast)
 
 
-def max_code(workers: Iterable[Any], options: Options) -> int:
-    """The largest return code; 255 if any command ran into its timeout, or could not start.
-
-    With ``--fail-fast`` those that were never to start, or were ended for another's sake, do
-    not count.
-    """
-    codes = [0]
-    for worker in workers:
-        for result in worker.results().values():
-            if result.rc is not None:
-                codes.append(result.rc)
-            elif isinstance(result.outcome, TimedOut) or not options.fail_fast:
-                codes.append(_NO_CODE)
-    return max(codes)
-
-
-def reads_stdin(options: Options) -> bool:
+def _reads_stdin(options: Options) -> bool:
     """Whether our standard input is for the commands: unless it is a terminal, as in clush."""
     return not (options.no_stdin or options.copy or options.rcopy or os.isatty(0))
 

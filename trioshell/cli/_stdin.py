@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 65536
 
 
-async def feed(worker: Worker, first: bytes = b"", fd: int = 0) -> None:
+async def feed(worker: Worker, first: bytes = b"", fd: int | None = 0) -> None:
     """Hand `first`, and then all that can be read from `fd`, to every command of `worker`.
+
+    Without a descriptor there is only `first`.
 
     Returns at the end of the input, which is the end of the commands' input too. Cancelled,
     what has been read has been queued.
     """
     if first:
         await worker.send_all(first)
-    while data := await _read(fd):
+    while fd is not None and (data := await _read(fd)):
         await worker.send_all(data)
     worker.set_write_eof()
 
