@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from typing import TypeAlias
 
 from trioshell._gathering import Outputs, Shelf
 from trioshell._lifecycle import State, Step, advance, finish
+from trioshell._message import Message
 from trioshell._results import NodeResult, NotStarted, Outcome, TimedOut
+
+# Which nodes are asked for; None for all.
+Keys: TypeAlias = Collection[Hashable] | None
+
+_NEVER = NotStarted("aborted while it waited for its place in the fanout")
 
 
 class NodeBook:
@@ -68,9 +75,9 @@ class Books:
         book.outputs.close(self._shelf)
         self.timed_out += isinstance(outcome, TimedOut)
 
-    def close_rest(self, outcome: NotStarted) -> None:
-        """Enter how it ended for all that were never picked up."""
-        self._never = outcome
+    def close_rest(self) -> None:
+        """All runs are over: enter how it ended for nodes that have never been picked up."""
+        self._never = _NEVER
         self._shelf.clear()
 
     def check_target(self, node: Hashable) -> None:
@@ -108,6 +115,27 @@ class Books:
         """How it ended, or None if it has not."""
         book = self.find(node)
         return book.outcome if book is not None else self._never
+
+    def messages(self, sname: str, keys: Keys) -> Iterator[tuple[Hashable, Message]]:
+        """Each node that has written to the stream, and what, in node order."""
+        for book in self._picked.values():
+            if keys is None or book.node in keys:
+                message = book.outputs.message(sname)
+                if message:
+                    yield book.node, message
+
+    def rcs(self, keys: Keys) -> Iterator[tuple[Hashable, int]]:
+        """Each node that has a return code, and which, in node order."""
+        for book in self._picked.values():
+            rc = None if book.outcome is None else book.outcome.rc
+            if rc is not None and (keys is None or book.node in keys):
+                yield book.node, rc
+
+    def nodes_timed_out(self) -> Iterator[Hashable]:
+        """Each node whose command ran longer than its timeout, in node order."""
+        for book in self._picked.values():
+            if isinstance(book.outcome, TimedOut):
+                yield book.node
 
     def flush(self, which: Callable[[str], bool]) -> None:
         """Forget what has been gathered of the streams that `which` names, of all nodes."""

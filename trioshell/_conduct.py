@@ -15,6 +15,7 @@ from trioshell._results import Aborted, NotStarted, Outcome, TimedOut, Unreachab
 if TYPE_CHECKING:
     from trioshell._books import NodeBook
     from trioshell._fanout import Place
+    from trioshell._feeder import Feeder
     from trioshell._worker import Worker
     from trioshell.transports import Session
 
@@ -37,6 +38,7 @@ class Run:
     __slots__ = (
         "_aborted",
         "_fed",
+        "_feeder",
         "_feeding",
         "_in_hand",
         "_late",
@@ -49,11 +51,10 @@ class Run:
         "node",
         "rank",
         "started_at",
-        "worker",
     )
 
-    def __init__(self, worker: Worker, node: Hashable, rank: int) -> None:
-        self.worker = worker
+    def __init__(self, feeder: Feeder, node: Hashable, rank: int) -> None:
+        self._feeder = feeder
         self.node = node
         self.rank = rank
         self.book: NodeBook | None = None
@@ -76,6 +77,10 @@ class Run:
             self._aborted = True
             self._scope.cancel()
 
+    @property
+    def worker(self) -> Worker:
+        return self._feeder.worker
+
     # -- the way, the command, the end -----------------------------------------------------
 
     async def conduct(self) -> Outcome:
@@ -84,7 +89,7 @@ class Run:
         Output has been reported; the end has not, since its place in the fanout is given
         back first.
         """
-        await self.worker._report(PickedUp(self))
+        await self._feeder.report(PickedUp(self))
         outcome = await self._open_and_follow()
         session = self._session
         if session is None:
@@ -101,14 +106,13 @@ class Run:
 
     async def _open_and_follow(self) -> Outcome | None:
         """How it ended by itself, or why it could not begin; None if we were cancelled."""
-        worker = self.worker
-        transport = worker._transport_in_use
+        transport, job = self._feeder.transport, self._feeder.job
         if transport.connects:
-            self._scope.deadline = trio.current_time() + worker._job.connect_timeout
+            self._scope.deadline = trio.current_time() + job.connect_timeout
         with self._scope:
             try:
-                await worker._enter_transport()
-                self._session = await transport.open(worker._job, self.node, self.rank)
+                await self._feeder.engine.enter_transport(transport)
+                self._session = await transport.open(job, self.node, self.rank)
             except SpawnError as exc:
                 return NotStarted(exc.reason)
             except TransportError as exc:
@@ -125,24 +129,24 @@ class Run:
         """The command has started, and from now on it is its own time that runs."""
         self.started_at = trio.current_time()
         self._late = self._scope.cancel_called and not self._aborted
-        timeout = self.worker.timeout
+        timeout = self._feeder.timeout
         self._scope.deadline = math.inf if timeout is None else self.started_at + timeout
-        self.worker._opened(self)
+        self._feeder.opened(self)
 
     def _why_not_opened(self) -> Outcome:
         return _ABORTED_ON_THE_WAY if self._aborted else self._no_connection()
 
     def _no_connection(self) -> Outcome:
-        return Unreachable(f"no connection within {self.worker._job.connect_timeout:g} s")
+        return Unreachable(f"no connection within {self._feeder.job.connect_timeout:g} s")
 
     async def _listen(self, session: Session) -> None:
         if self._in_hand is not None:  # a cancellation came while we were handing it over
-            await self.worker._report(self._in_hand)
+            await self._feeder.report(self._in_hand)
             self._in_hand = None
         while chunks := await session.receive():
             self._in_hand = Received(self, chunks)
-            await self.worker._wait_consumers()
-            await self.worker._report(self._in_hand)
+            await self._feeder.wait_consumers()
+            await self._feeder.report(self._in_hand)
             self._in_hand = None
 
     async def _end(self, session: Session) -> Outcome:
@@ -152,7 +156,7 @@ class Run:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen, session)
             # Shielded, since a command must be ended whatever happens to us meanwhile.
-            grace = self.worker._kill_grace
+            grace = self._feeder.engine.kill_grace
             with trio.move_on_after(grace + _END_MARGIN_SECONDS, shield=True) as patience:
                 try:
                     await session.end(grace)
@@ -169,9 +173,9 @@ class Run:
             return Aborted()
         if self._late:
             return self._no_connection()
-        if self.worker.timeout is None:
+        if self._feeder.timeout is None:
             return Unreachable("its session ended without saying how")
-        return TimedOut(self.worker.timeout)
+        return TimedOut(self._feeder.timeout)
 
     # -- its input -------------------------------------------------------------------------
 
@@ -182,13 +186,13 @@ class Run:
             self._session is not None
             and not self.deaf
             and not self._fed.is_set()
-            and self._position < self.worker._input.end
+            and self._position < self._feeder.input.end
         )
 
     @property
     def position(self) -> int:
         """How much of the worker's input it does not need any more."""
-        return self.worker._input.end if self.deaf else self._position
+        return self._feeder.input.end if self.deaf else self._position
 
     def feed_soon(self, nursery: trio.Nursery) -> None:
         """Begin to hand the worker's input to the command, if that has not begun."""
@@ -198,33 +202,33 @@ class Run:
 
     @trio.lowlevel.enable_ki_protection  # as `conduct`
     async def _feed(self, session: Session, feeding: trio.CancelScope) -> None:
-        source = self.worker._input
+        source = self._feeder.input
         try:
             with feeding:
                 while (piece := await source.get(self._position)) is not None:
                     sname, data = piece
                     await session.send_to(sname, data)
                     self._position += 1
-                    self.worker._input_taken()
+                    self._feeder.input_taken()
                     if data:
                         # Shielded: it has been handed over, and that must be told. The
                         # dispatcher takes it sooner or later.
                         with trio.CancelScope(shield=True):
-                            await self.worker._report(Sent(self, sname, len(data)))
+                            await self._feeder.report(Sent(self, sname, len(data)))
                 await session.send_eof()
         except trio.BrokenResourceError:
             pass  # it has closed its stdin, which is its own business
         finally:
             self.deaf = True
             self._fed.set()
-            self.worker._input_taken()
+            self._feeder.input_taken()
 
     async def _stop_feeding(self) -> None:
         if self._feeding is not None:
             self._feeding.cancel()
             await self._fed.wait()
         self.deaf = True
-        self.worker._input_taken()
+        self._feeder.input_taken()
 
 
 @trio.lowlevel.enable_ki_protection  # an interrupt belongs to the block or to a handler
@@ -235,5 +239,5 @@ async def conduct(run: Run, place: Place) -> None:
         ended_at = trio.current_time()
     finally:
         place.release()
-        run.worker._over(run)
-    await run.worker._report(Ended(run, outcome, ended_at))
+        run._feeder.over(run)
+    await run._feeder.report(Ended(run, outcome, ended_at))

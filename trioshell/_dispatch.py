@@ -33,6 +33,7 @@ from trioshell._reports import (
 if TYPE_CHECKING:
     from trioshell._books import NodeBook
     from trioshell._conduct import Run
+    from trioshell._feeder import Feeder
     from trioshell._worker import Worker
 
 # Reports that may wait. With batches of at most 64 KiB it bounds what a slow handler can pile
@@ -51,10 +52,10 @@ class Dispatcher:
 
     Args:
         on_failure: called when a handler has raised, while `errors` holds what.
-        on_closed: called with each worker that has been told its last event.
+        on_closed: called with the feeder of each worker that has been told its last event.
     """
 
-    def __init__(self, on_failure: Callable[[], None], on_closed: Callable[[Worker], None]) -> None:
+    def __init__(self, on_failure: Callable[[], None], on_closed: Callable[[Feeder], None]) -> None:
         self._on_failure = on_failure
         self._on_closed = on_closed
         self._sending, self._receiving = trio.open_memory_channel[Report](_MOST_REPORTS)
@@ -149,12 +150,12 @@ class Dispatcher:
 
     async def _on_finished(self, report: Finished) -> None:
         worker = report.worker
-        worker._close_books()
+        worker._books.close_rest()
         timed_out = worker.did_timeout()
         await self._tell(worker, "ev_close", Close(worker, timed_out), timed_out)
         worker._consumers.finish()
         worker._closed.set()
-        self._on_closed(worker)
+        self._on_closed(worker._feeder)
 
     async def _on_fired(self, report: Fired) -> None:
         timer = report.timer

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from trioshell._arguments import check_command
 from trioshell._message import Message
-from trioshell._results import TimedOut
 from trioshell._targets import resolve_targets
 from trioshell._worker import SNAME_STDERR, SNAME_STDOUT, Worker
 from trioshell.transports import Copy, Transport
@@ -125,7 +124,7 @@ class DistantWorker(Worker):
     ) -> Iterator[tuple[Message, NodeSet]]:
         self._check_readable()
         keys = check_match_keys(match_keys)
-        groups = group(self._node_messages(sname, keys))
+        groups = group(self._books.messages(sname, keys))
         return ((message, self._fold(nodes)) for message, nodes in groups.items())
 
     def iter_node_buffers(
@@ -145,7 +144,7 @@ class DistantWorker(Worker):
     ) -> Iterator[tuple[str, Message]]:
         self._check_readable()
         keys = check_match_keys(match_keys)
-        return ((str(node), message) for node, message in self._node_messages(sname, keys))
+        return ((str(node), message) for node, message in self._books.messages(sname, keys))
 
     def node_buffer(self, node: str) -> Message:
         """What the node has written to stdout; empty if nothing.
@@ -168,13 +167,13 @@ class DistantWorker(Worker):
     ) -> Iterator[tuple[int, NodeSet]]:
         """Each return code, with the nodes that ended with it."""
         self._check_readable()
-        groups = group(self._node_rcs(check_match_keys(match_keys)))
+        groups = group(self._books.rcs(check_match_keys(match_keys)))
         return ((rc, self._fold(nodes)) for rc, nodes in groups.items())
 
     def iter_node_retcodes(self) -> Iterator[tuple[str, int]]:
         """Each node that has a return code, and which."""
         self._check_readable()
-        return ((str(node), rc) for node, rc in self._node_rcs(None))
+        return ((str(node), rc) for node, rc in self._books.rcs(None))
 
     def node_retcode(self, node: str) -> int:
         """The node's return code.
@@ -193,9 +192,7 @@ class DistantWorker(Worker):
     def iter_keys_timeout(self) -> Iterator[str]:
         """Each node whose command ran longer than its timeout."""
         self._check_readable()
-        return (
-            str(book.node) for book in self._books.picked() if isinstance(book.outcome, TimedOut)
-        )
+        return map(str, self._books.nodes_timed_out())
 
     def num_timeout(self) -> int:
         """How many nodes' commands ran longer than their timeout."""

@@ -8,11 +8,15 @@ agree cost no more than one and a reference each.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from trioshell._lines import LineCutter
 from trioshell._message import Message
 
 _NOTHING = Message()
+
+# One stream of a node that is over: its name, what came byte for byte, and the same as lines.
+_Ended: TypeAlias = tuple[str, bytes, Message]
 
 
 class LiveStream:
@@ -61,7 +65,7 @@ class Outputs:
     def __init__(self) -> None:
         # Invariant: at most one of the two holds anything; `_live` is None once all is over.
         self._live: dict[str, LiveStream] | None = None
-        self._shared: tuple[tuple[str, Message], ...] = ()
+        self._shared: tuple[_Ended, ...] = ()
 
     def stream(self, sname: str) -> LiveStream:
         """The live stream of that name, made at the first call."""
@@ -81,63 +85,50 @@ class Outputs:
         if self._live is not None:
             stream = self._live.get(sname)
             return Message.from_output(stream.raw()) if stream is not None else _NOTHING
-        for name, message in self._shared:
-            if name == sname:
-                return message
-        return _NOTHING
+        return next((message for name, _, message in self._shared if name == sname), _NOTHING)
 
     def raw(self, sname: str) -> bytes:
         """The same, byte for byte."""
         if self._live is not None:
             stream = self._live.get(sname)
             return stream.raw() if stream is not None else b""
-        return self.message(sname).raw
+        return next((raw for name, raw, _ in self._shared if name == sname), b"")
 
     def whole_lines(self) -> list[tuple[str, bytes]]:
         """Of each stream from which anything came, the lines that are whole (all, at the end)."""
         if self._live is not None:
             return [(sname, stream.whole_lines()) for sname, stream in self._live.items()]
-        return [(sname, message.raw) for sname, message in self._shared]
+        return [(sname, raw) for sname, raw, _ in self._shared]
 
     def flush(self, which: Callable[[str], bool]) -> None:
         """Forget what has been gathered of the streams that `which` names."""
         for sname, stream in self.live().items():
             if which(sname):
                 stream.flush()
-        self._shared = tuple(pair for pair in self._shared if not which(pair[0]))
+        self._shared = tuple(ended for ended in self._shared if not which(ended[0]))
 
     def close(self, shelf: Shelf) -> None:
         """All streams are over: share what is gathered with all who wrote the same."""
         live, self._live = self._live, None
         if live:
-            pairs = tuple((sname, stream.raw()) for sname, stream in live.items())
-            self._shared = shelf.share(tuple(pair for pair in pairs if pair[1]))
+            raws = ((sname, stream.raw()) for sname, stream in live.items())
+            self._shared = shelf.share(tuple(pair for pair in raws if pair[1]))
 
 
 class Shelf:
     """One copy of each output that any node of the worker has ended with."""
 
     def __init__(self) -> None:
-        self._messages: dict[bytes, Message] = {}
-        self._outputs: dict[tuple[tuple[str, bytes], ...], tuple[tuple[str, Message], ...]] = {}
+        self._outputs: dict[tuple[tuple[str, bytes], ...], tuple[_Ended, ...]] = {}
 
-    def share(self, pairs: tuple[tuple[str, bytes], ...]) -> tuple[tuple[str, Message], ...]:
-        """The messages of these streams, the same objects for the same pairs."""
-        shared = self._outputs.get(pairs)
+    def share(self, raws: tuple[tuple[str, bytes], ...]) -> tuple[_Ended, ...]:
+        """These streams, given as name and bytes: the same objects for all that are equal."""
+        shared = self._outputs.get(raws)
         if shared is None:
-            shared = tuple((sname, self._message(raw)) for sname, raw in pairs)
-            # The key must hold the very bytes that the messages hold, not copies of them.
-            key = tuple((sname, message.raw) for sname, message in shared)
-            self._outputs[key] = shared
+            shared = tuple((sname, raw, Message.from_output(raw)) for sname, raw in raws)
+            self._outputs[raws] = shared
         return shared
-
-    def _message(self, raw: bytes) -> Message:
-        message = self._messages.get(raw)
-        if message is None:
-            message = self._messages[raw] = Message.from_output(raw)
-        return message
 
     def clear(self) -> None:
         """Let go of everything; nodes keep what they share."""
-        self._messages.clear()
         self._outputs.clear()

@@ -8,7 +8,6 @@ from itertools import chain
 from trioshell._distant import check_match_keys, group
 from trioshell._errors import TaskError
 from trioshell._message import Message
-from trioshell._results import TimedOut
 from trioshell._worker import SNAME_STDERR, SNAME_STDOUT, Worker
 
 
@@ -45,7 +44,7 @@ class Overall:
         self, sname: str, match_keys: Iterable[Hashable] | None
     ) -> Iterator[tuple[Message, list[Hashable]]]:
         keys = check_match_keys(match_keys)
-        pairs = (worker._node_messages(sname, keys) for worker in self._read())
+        pairs = (worker._books.messages(sname, keys) for worker in self._read())
         return iter(group(chain.from_iterable(pairs)).items())
 
     def iter_retcodes(
@@ -57,7 +56,7 @@ class Overall:
             match_keys: only these keys.
         """
         keys = check_match_keys(match_keys)
-        pairs = (worker._node_rcs(keys) for worker in self._read())
+        pairs = (worker._books.rcs(keys) for worker in self._read())
         return iter(group(chain.from_iterable(pairs)).items())
 
     def key_buffer(self, key: Hashable) -> Message:
@@ -97,7 +96,7 @@ class Overall:
 
     def max_retcode(self) -> int | None:
         """The largest return code of all; None if there is none."""
-        rcs = (rc for worker in self._read() for _, rc in worker._node_rcs(None))
+        rcs = (rc for worker in self._read() for _, rc in worker._books.rcs(None))
         return max(rcs, default=None)
 
     def num_timeout(self) -> int:
@@ -107,12 +106,7 @@ class Overall:
     def iter_keys_timeout(self) -> Iterator[Hashable]:
         """Each key whose command ran longer than its timeout."""
         workers = self._read()
-        return (
-            book.node
-            for worker in workers
-            for book in worker._books.picked()
-            if isinstance(book.outcome, TimedOut)
-        )
+        return chain.from_iterable(worker._books.nodes_timed_out() for worker in workers)
 
     def flush_buffers(self) -> None:
         """Forget what has been gathered of stdout, of all workers."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Hashable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
 from trioshell._errors import WorkerError
 from trioshell._worker import SNAME_STDIN, Worker
 from trioshell.transports._streams import Reader, StreamsTransport, Writer
+
+if TYPE_CHECKING:
+    from trioshell._engine import Engine
 
 
 class _File(Protocol):
@@ -51,7 +54,7 @@ class StreamWorker(Worker):
             targets=None if key is None else {key: None},
             timeout=timeout,
             autoclose=autoclose,
-            transport=StreamsTransport(self._readers, self._writers, self._get_nursery),
+            transport=StreamsTransport(self._readers, self._writers, lambda: self._feeder.nursery),
             gather=gather,
         )
 
@@ -111,19 +114,15 @@ class StreamWorker(Worker):
 
     def set_write_eof(self, sname: str | None = None) -> None:
         """Close a writer when it has taken what was written to it; without a name, all."""
+        if self._feeder.input.eof:
+            return
         if sname is None:
-            self._input.close()
-            self._feed_runs()
-        elif not self._input.eof:
-            self._input.put(self._check_sname(sname), b"")
-            self._feed_runs()
+            self._feeder.put_eof()
+        else:
+            self._feeder.put(self._check_sname(sname), b"")
 
-    def _limiters(self) -> list[trio.CapacityLimiter]:
+    def _limiters(self, engine: Engine) -> list[trio.CapacityLimiter]:
         return []
-
-    def _get_nursery(self) -> trio.Nursery:
-        assert self._nursery is not None
-        return self._nursery
 
 
 def _open(name: str, stream: _File | int) -> trio.lowlevel.FdStream:

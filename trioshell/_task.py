@@ -1,11 +1,10 @@
-"""The Task: a nursery for workers, which bounds how many of their commands run at once."""
+"""The Task: what a user gives work to, and reads the results of."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
 from pathlib import PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -20,9 +19,10 @@ from trioshell._arguments import (
     check_seconds,
 )
 from trioshell._copy import CopyWorker
-from trioshell._dispatch import Dispatcher
 from trioshell._distant import DistantWorker
+from trioshell._engine import Engine
 from trioshell._errors import TaskError
+from trioshell._feeder import Feeder
 from trioshell._overall import Overall
 from trioshell._timer import Timer
 from trioshell._worker import Worker
@@ -34,13 +34,6 @@ if TYPE_CHECKING:
 AnyWorker = TypeVar("AnyWorker", bound=Worker)
 
 
-class _State(Enum):
-    NEW = auto()
-    OPEN = auto()  # its block is being executed
-    LEAVING = auto()  # its block has been left, and workers are waited for
-    OVER = auto()
-
-
 @dataclass(frozen=True, slots=True)
 class TaskStatistics:
     """A Task at one moment.
@@ -50,7 +43,6 @@ class TaskStatistics:
         running: how many do.
         waiting: how many workers wait for a place for their next node.
         open_workers: workers that have been scheduled and are not closed.
-        closed_workers: workers that are.
         valid_timers: timers that will fire again.
     """
 
@@ -58,7 +50,6 @@ class TaskStatistics:
     running: int
     waiting: int
     open_workers: int
-    closed_workers: int
     valid_timers: int
 
 
@@ -105,29 +96,17 @@ class Task(Overall):
         keep_results: bool = True,
         kill_grace: float = 2.0,
     ) -> None:
-        self._limiter = trio.CapacityLimiter(check_fanout("fanout", fanout))
         seconds = check_seconds("connect_timeout", connect_timeout)
         self._connect_timeout = math.inf if seconds is None else seconds
         self._command_timeout = check_seconds("command_timeout", command_timeout)
         self._stderr = check_flag("stderr", stderr)
         self._keep_results = check_flag("keep_results", keep_results)
-        self._kill_grace = check_finite_seconds("kill_grace", kill_grace)
+        self._engine = Engine(
+            check_fanout("fanout", fanout), check_finite_seconds("kill_grace", kill_grace)
+        )
         self._transport = check_transport(transport)
         self._transports: dict[str, Transport] = {}
-        self._entered: list[Transport] = []
-        self._entering = trio.Lock()
-        self._dispatcher = Dispatcher(self._stop, self._closed)
         self._workers: list[Worker] = []
-        # Invariant: what has been scheduled and is not closed; what keeps the block open.
-        self._live: dict[Worker | Timer, None] = {}
-        self._closed_workers = 0
-        self._state = _State.NEW
-        self._stopped = False  # aborted for good: what is scheduled now is aborted at once
-        self._changed = trio.lowlevel.ParkingLot()
-        self._watching = trio.CancelScope()
-        self._manager = trio.open_nursery(strict_exception_groups=True)
-        self._nursery: trio.Nursery | None = None
-        self._children: trio.Nursery | None = None
 
     # -- giving it work ----------------------------------------------------------------------
 
@@ -239,7 +218,7 @@ class Task(Overall):
         worker._attach(self)
         if self._keep_results:
             self._workers.append(worker)
-        self._begin(worker)
+        self._engine.begin(worker._feeder)
         return worker
 
     async def run(self, command: str | Sequence[str], **options: Any) -> Worker:
@@ -247,7 +226,7 @@ class Task(Overall):
         (and its end is waited for by the Task's block, not here).
         """
         self._check_not_in_handler("run")
-        if self._children is None and self._nursery is None:
+        if not self._engine.entered:
             raise TaskError("a Task must be entered before anything can be waited for in it")
         worker = self.shell(command, **options)
         try:
@@ -278,7 +257,7 @@ class Task(Overall):
         """
         timer = Timer(self, fire, handler, interval, autoclose)
         self._check_open("be given a timer")
-        self._begin(timer)
+        self._engine.begin(timer)
         return timer
 
     def abort(self) -> None:
@@ -286,8 +265,7 @@ class Task(Overall):
 
         Safe at any time, from a handler too. The Task goes on, and may be given new work.
         """
-        for live in tuple(self._live):
-            _abort(live)
+        self._engine.abort()
 
     # -- how it runs -------------------------------------------------------------------------
 
@@ -296,34 +274,30 @@ class Task(Overall):
         """The most sessions that run at once. May be set while they run: a lower one lets
         those that run end by themselves.
         """
-        return int(self._limiter.total_tokens)
+        return int(self._engine.limiter.total_tokens)
 
     @fanout.setter
     def fanout(self, fanout: int) -> None:
-        self._limiter.total_tokens = check_fanout("fanout", fanout)
+        self._engine.limiter.total_tokens = check_fanout("fanout", fanout)
 
     def statistics(self) -> TaskStatistics:
         """How the Task stands at this moment."""
-        limiter = self._limiter.statistics()
-        workers = sum(isinstance(live, Worker) for live in self._live)
+        limiter = self._engine.limiter.statistics()
+        timers = [live for live in self._engine.live if isinstance(live, Timer)]
         return TaskStatistics(
             fanout=self.fanout,
             running=limiter.borrowed_tokens,
             waiting=limiter.tasks_waiting,
-            open_workers=workers,
-            closed_workers=self._closed_workers,
-            valid_timers=sum(isinstance(x, Timer) and x.is_valid() for x in self._live),
+            open_workers=len(self._engine.live) - len(timers),
+            valid_timers=sum(timer.is_valid() for timer in timers),
         )
 
     # -- its life ----------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        if self._state is not _State.NEW:
+        if self._engine.entered:
             raise TaskError("a Task can be entered once; make a new one")
-        self._state = _State.OPEN
-        self._nursery = await self._manager.__aenter__()
-        self._nursery.start_soon(self._watch)
-        self._nursery.start_soon(self._serve)
+        await self._engine.enter()
         return self
 
     async def __aexit__(
@@ -332,83 +306,11 @@ class Task(Overall):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        self._state = _State.LEAVING
-        if exc is not None:
-            self._stop()
         task = trio.lowlevel.current_task()
-        for live in self._live:
-            if isinstance(live, Worker):
-                live._consumers.lift(task)
-        self._changed.unpark_all()
-        return await self._manager.__aexit__(exc_type, exc, traceback)
-
-    async def _watch(self) -> None:
-        """Turn a cancellation from outside into an abort.
-
-        The engine itself is shielded from it: what has been started must be ended, and what
-        has come in reported, whoever loses his patience.
-        """
-        try:
-            with self._watching:
-                await trio.sleep_forever()
-        except trio.Cancelled:
-            self._stop()
-            raise
-
-    @trio.lowlevel.enable_ki_protection  # an interrupt belongs to the block or to a handler
-    async def _serve(self) -> None:
-        assert self._nursery is not None
-        # Shielded: see `_watch`. Everything in here is ended by the abort, each part of which
-        # has a bound of its own.
-        with trio.CancelScope(shield=True):
-            try:
-                async with trio.open_nursery() as self._children:
-                    self._children.start_soon(self._dispatcher.run)
-                    for live in self._live:
-                        self._children.start_soon(live._serve)
-                    await self._wait_until_over()
-                    self._state = _State.OVER
-                    self._dispatcher.close()
-            finally:
-                self._state = _State.OVER
-                for transport in reversed(self._entered):
-                    await transport.__aexit__(None, None, None)
-        for exc in self._dispatcher.errors:
-            # Each in a task of its own, so that they come out side by side.
-            self._nursery.start_soon(_raise, exc)
-        self._watching.cancel()
-
-    async def _wait_until_over(self) -> None:
-        """Wait until the block has been left and nothing is live that keeps it open."""
-        while True:
-            if self._state is _State.LEAVING:
-                if not self._live:
-                    return
-                if all(live.autoclose for live in self._live):
-                    self.abort()
-            await self._changed.park()
-
-    def _begin(self, live: Worker | Timer) -> None:
-        self._live[live] = None
-        if self._children is not None:
-            self._children.start_soon(live._serve)
-        if self._stopped:
-            _abort(live)
-
-    def _stop(self) -> None:
-        """Everything is to end: the block has raised or is cancelled, or a handler has raised."""
-        if not self._stopped:
-            self._stopped = True
-            self._dispatcher.cancel_handlers()
-            assert self._nursery is not None
-            self._nursery.cancel_scope.cancel()
-        self.abort()
-
-    def _closed(self, live: Worker | Timer) -> None:
-        """A worker or a timer has been told its last."""
-        self._closed_workers += isinstance(live, Worker)
-        del self._live[live]
-        self._changed.unpark_all()
+        for live in self._engine.live:
+            if isinstance(live, Feeder):
+                live.worker._consumers.lift(task)
+        return await self._engine.leave(exc_type, exc, traceback)
 
     # -- for its workers -----------------------------------------------------------------------
 
@@ -421,36 +323,13 @@ class Task(Overall):
             self._transports[asked] = find_transport(asked)
         return self._transports[asked]
 
-    async def _enter_transport(self, transport: Transport) -> None:
-        """Enter it, if the Task has not; it is left at the Task's end.
-
-        Raises:
-            TransportError: it can't be started.
-        """
-        if transport not in self._entered:
-            async with self._entering:
-                if transport not in self._entered:
-                    await transport.__aenter__()
-                    self._entered.append(transport)
-
     def _check_open(self, what: str) -> None:
-        if self._state is _State.OVER:
+        if self._engine.over:
             raise TaskError(f"the Task is over and cannot {what}; make a new one")
 
     def _check_not_in_handler(self, what: str) -> None:
-        if trio.lowlevel.current_task() is self._dispatcher.task:
+        if trio.lowlevel.current_task() is self._engine.dispatcher.task:
             raise TaskError(
                 f"{what}() was called from a handler of the same Task and would wait for "
                 "itself; use shell(), and its worker's events, or another Task"
             )
-
-
-def _abort(live: Worker | Timer) -> None:
-    if isinstance(live, Worker):
-        live.abort()
-    else:
-        live.invalidate()
-
-
-async def _raise(exc: BaseException) -> None:
-    raise exc

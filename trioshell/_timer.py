@@ -88,8 +88,10 @@ class Timer:
 
     # -- the engine's side -----------------------------------------------------------------
 
+    abort = invalidate
+
     @trio.lowlevel.enable_ki_protection  # an interrupt belongs to the block or to a handler
-    async def _serve(self) -> None:
+    async def serve(self) -> None:
         """The timer's child task: sleeps until it is due, and has it told."""
         self._due = trio.current_time() + self._fire
         while self._valid:
@@ -99,12 +101,12 @@ class Timer:
             if setting != self._setting:
                 continue
             self._told = trio.Event()
-            await self.task._dispatcher.report(Fired(self, setting))
+            await self.task._engine.dispatcher.report(Fired(self, setting))
             await self._told.wait()
             if setting == self._setting:  # its handler has left it as it was
                 self._go_on()
         self._ended = True
-        self.task._closed(self)
+        self.task._engine.closed(self)
 
     def _go_on(self) -> None:
         if self.interval is None:

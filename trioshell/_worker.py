@@ -1,42 +1,35 @@
 """A worker: one command, on one target or on many, and all that its user sees of it.
 
 `Worker` is what every kind of worker has; `DistantWorker` (in `_distant`) adds what is read
-by node set. A worker is inert until a Task is given it. Then it is one child task of the Task,
-the *feeder*, which takes a place in the fanout for the next node and starts a child task for
-it: nodes start in order, and those that wait cost nothing.
+by node set. A worker is inert until a Task is given it; from then on its feeder (in `_feeder`) is
+what lives of it.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Hashable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from trioshell._arguments import check_data, check_fanout, check_flag, check_seconds
 from trioshell._books import Books, Results
-from trioshell._conduct import Run, conduct
 from trioshell._consumers import Consumers, EventStream
 from trioshell._errors import WorkerError
-from trioshell._fanout import Place
+from trioshell._feeder import Feeder
 from trioshell._handler import EventHandler
-from trioshell._input import Input
 from trioshell._message import Message
-from trioshell._reports import Finished, Report, Started
-from trioshell._results import NodeResult, NotStarted
+from trioshell._results import NodeResult
 from trioshell.transports import Job, Transport, find_transport
 
 if TYPE_CHECKING:
+    from trioshell._engine import Engine
     from trioshell._task import Task
 
 SNAME_STDIN = "stdin"
 SNAME_STDOUT = "stdout"
 SNAME_STDERR = "stderr"
-
-ABORTED_WAITING = NotStarted("aborted while it waited for its place in the fanout")
-
-_Keys: TypeAlias = Collection[Hashable] | None
 
 
 def find_methods(handler: object, names: tuple[str, ...]) -> dict[str, Callable[..., Any]]:
@@ -108,14 +101,8 @@ class Worker:
             None if fanout is None else trio.CapacityLimiter(check_fanout("fanout", fanout))
         )
         self._books = Books({self: None} if targets is None else targets, gather)
-        self._input = Input()
         self._consumers = Consumers()
-        # Invariant: every node whose child task has not come to its end yet.
-        self._runs: set[Run] = set()
-        self._feeding = trio.CancelScope()
-        self._nursery: trio.Nursery | None = None
-        self._to_come = True  # nodes may still be picked up
-        self._any_opened = False
+        self._feeder = Feeder(self, self._books.targets, self._consumers)
         self._closed = trio.Event()
 
     def __repr__(self) -> str:
@@ -162,10 +149,7 @@ class Worker:
         Returns at once; `wait` tells when it is done. Safe at any time: on a worker that has
         not started, is aborting already or is closed, it does what is left to do.
         """
-        self._to_come = False
-        self._feeding.cancel()
-        for run in tuple(self._runs):
-            run.abort()
+        self._feeder.abort()
 
     def did_timeout(self) -> bool:
         """True if any node's command ran longer than its timeout."""
@@ -193,11 +177,10 @@ class Worker:
         sname = self._check_sname(sname)
         if not self._job.stdin:
             raise WorkerError("nothing can be written to a worker that has stdin=False")
-        if self._input.eof:
+        if self._feeder.input.eof:
             raise WorkerError("nothing can be written after set_write_eof()")
         if data and not self.closed:
-            self._input.put(sname, data)
-            self._feed_runs()
+            self._feeder.put(sname, data)
 
     async def send_all(self, data: bytes, sname: str | None = None) -> None:
         """As `write`, then wait until every target that runs has taken it.
@@ -207,12 +190,7 @@ class Worker:
         Cancelled, the data is queued all the same.
         """
         self.write(data, sname)
-        await trio.lowlevel.checkpoint()
-        while self._nursery is not None and not self.closed:
-            nobody_yet = self._to_come and not self._any_opened
-            if not nobody_yet and not any(run.behind for run in self._runs):
-                break
-            await self._input.progress.park()
+        await self._feeder.wait_taken()
 
     def set_write_eof(self, sname: str | None = None) -> None:
         """No more input: each target's stdin is closed when it has taken what was written.
@@ -220,19 +198,13 @@ class Worker:
         Harmless when repeated.
         """
         self._check_sname(sname)
-        if self._job.stdin and not self._input.eof:
-            self._input.close()
-            self._feed_runs()
+        if self._job.stdin and not self._feeder.input.eof:
+            self._feeder.put_eof()
 
     def _check_sname(self, sname: str | None) -> str:
         if sname not in (None, SNAME_STDIN):
             raise ValueError(f"sname must be {SNAME_STDIN!r} for a command, not {sname!r}")
         return SNAME_STDIN
-
-    def _feed_runs(self) -> None:
-        if self._nursery is not None and self._input.used:
-            for run in self._runs:
-                run.feed_soon(self._nursery)
 
     # -- what came of it -----------------------------------------------------------------------
 
@@ -297,24 +269,6 @@ class Worker:
         if self.task is None:
             raise WorkerError("the worker cannot be read: no Task has been given it")
 
-    # -- by key, as the Task reads it ---------------------------------------------------------
-
-    def _node_messages(self, sname: str, keys: _Keys) -> Iterator[tuple[Hashable, Message]]:
-        """Each node that has written to the stream, and what, in node order."""
-        for book in self._books.picked():
-            if keys is None or book.node in keys:
-                message = book.outputs.message(sname)
-                if message:
-                    yield book.node, message
-
-    def _node_rcs(self, keys: _Keys) -> Iterator[tuple[Hashable, int]]:
-        """Each node that has a return code, and which, in node order."""
-        for book in self._books.picked():
-            if book.outcome is not None and (keys is None or book.node in keys):
-                rc = book.outcome.rc
-                if rc is not None:
-                    yield book.node, rc
-
     def _name_nodes(self, nodes: list[Hashable]) -> str:
         """Nodes or keys of this worker, for a message to a person."""
         return ", ".join("the command" if node is self else str(node) for node in nodes)
@@ -334,80 +288,13 @@ class Worker:
         stderr = task._stderr if self._stderr is None else self._stderr
         job = Job(self._job.work, self._job.nodes, self._job.stdin, stderr, task._connect_timeout)
         transport.check(job)
-        self._job, self._transport = job, transport
+        self._job, self.task = job, task
         if self.timeout is None:
             self.timeout = task._command_timeout
-        self.task = task
+        engine = task._engine
+        self._feeder.attach(engine, job, transport, self.timeout, self._limiters(engine))
 
-    @trio.lowlevel.enable_ki_protection  # an interrupt belongs to the block or to a handler
-    async def _serve(self) -> None:
-        """The worker's child task, from its start to when the last of its runs is over."""
-        await self._report(Started(self))
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            with self._feeding:
-                await self._feed(nursery)
-            self._to_come = False
-            self._input_taken()
-        self._nursery = None
-        await self._report(Finished(self))
-
-    async def _feed(self, nursery: trio.Nursery) -> None:
-        limiters = self._limiters()
-        for rank, node in enumerate(self._books.targets):
-            place = Place()
-            await place.take(limiters)
-            run = Run(self, node, rank)
-            self._runs.add(run)
-            nursery.start_soon(conduct, run, place)
-
-    def _limiters(self) -> list[trio.CapacityLimiter]:
-        assert self.task is not None
+    def _limiters(self, engine: Engine) -> list[trio.CapacityLimiter]:
+        """What bounds how many of its nodes run at once, the narrowest first."""
         own = [] if self._own_limiter is None else [self._own_limiter]
-        return [*own, self.task._limiter]
-
-    @property
-    def _transport_in_use(self) -> Transport:
-        assert isinstance(self._transport, Transport)  # since `_attach`
-        return self._transport
-
-    async def _enter_transport(self) -> None:
-        assert self.task is not None
-        await self.task._enter_transport(self._transport_in_use)
-
-    @property
-    def _kill_grace(self) -> float:
-        assert self.task is not None
-        return self.task._kill_grace
-
-    async def _report(self, report: Report) -> None:
-        assert self.task is not None
-        await self.task._dispatcher.report(report)
-
-    def _close_books(self) -> None:
-        """All runs are over: enter how it ended for nodes that have never been picked up."""
-        self._books.close_rest(ABORTED_WAITING)
-
-    async def _wait_consumers(self) -> None:
-        if self._consumers:
-            await self._consumers.wait_room()
-
-    def _opened(self, run: Run) -> None:
-        """The run has its session: it can be fed."""
-        self._any_opened = True
-        if self._nursery is not None and self._input.used:
-            run.feed_soon(self._nursery)
-
-    def _over(self, run: Run) -> None:
-        """The run has been reported to its end."""
-        self._runs.discard(run)
-        self._input_taken()
-
-    def _input_taken(self) -> None:
-        """A run has taken some input, or will take no more."""
-        if self._input.used:
-            self._input.progress.unpark_all()
-            if not self._to_come:
-                self._input.forget(
-                    min((run.position for run in self._runs), default=self._input.end)
-                )
+        return [*own, engine.limiter]

@@ -8,8 +8,8 @@ from collections.abc import Hashable
 
 from trioshell._placeholders import Template
 from trioshell.transports._base import Command, Copy, Job, Session, Transport
+from trioshell.transports._launch import launch
 from trioshell.transports._local_copy import local_copy
-from trioshell.transports._process import spawn_session
 from trioshell.transports._supervisor import Supervisor
 
 _SHELL = "/bin/sh"
@@ -86,7 +86,7 @@ class ExecTransport(Transport):
     async def open(self, job: Job, node: Hashable, rank: int) -> Session:
         assert self._supervisor is not None, "a transport is entered before it is used"
         ready = self._prepared(job)
-        return await spawn_session(
+        return await launch(
             self._supervisor,
             ready.argv(node, rank),
             ready.environment,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import contextlib
-import errno
 import fcntl
 import math
 import os
@@ -14,7 +13,6 @@ from collections.abc import Sequence
 
 import trio
 
-from trioshell._errors import SpawnError
 from trioshell._results import Exited, Signaled, Unreachable
 from trioshell.transports._base import Chunk, Session
 from trioshell.transports._poller import READABLE, WRITABLE
@@ -28,12 +26,6 @@ _READ_BYTES = 65536
 # When the command has ended but something else still holds its output open, this is how long
 # we go on listening: enough for the last words of a `> >(tee …)`, too short to be noticed.
 DRAIN_SECONDS = 0.1
-
-# Nothing of ours is open, and still there is no descriptor, process or memory to be had: how
-# often to try again, at `Supervisor.wait_room` each, before the node is given up.
-_TRIES_ALONE = 40
-
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
 
 
 class _Output:
@@ -74,7 +66,7 @@ class _Output:
 class ProcessSession(Session):
     """A command that runs here, as the leader of a session of the operating system.
 
-    Made by `spawn_session`. The child is watched by a pidfd, read from without blocking, and
+    Made by `launch`. The child is watched by a pidfd, read from without blocking, and
     written to without blocking.
     """
 
@@ -271,89 +263,3 @@ class ProcessSession(Session):
         self._poller.remove(self._pidfd)
         os.close(self._pidfd)
         self._supervisor.closed_session()
-
-
-async def spawn_session(
-    supervisor: Supervisor,
-    argv: Sequence[bytes],
-    environment: Sequence[bytes],
-    *,
-    stdin: bool,
-    stderr: bool,
-) -> ProcessSession:
-    """Start a program as a session.
-
-    When this machine has run out of descriptors, processes or memory, it waits until
-    another session has given its own back.
-
-    Args:
-        argv: the program, looked up in PATH, and its arguments.
-        environment: every ``NAME=value`` that it gets.
-        stdin: True for a pipe that can be sent to, False for ``/dev/null``.
-        stderr: True to read stderr apart, False to merge it into stdout.
-
-    Raises:
-        SpawnError: it can't be found or executed, or nothing was free for seconds.
-    """
-    tries_alone = 0
-    while True:
-        try:
-            return await _try_spawn(supervisor, argv, environment, stdin, stderr)
-        except OSError as exc:
-            tries_alone = 0 if supervisor.open_sessions else tries_alone + 1
-            if exc.errno not in _EXHAUSTED or tries_alone > _TRIES_ALONE:
-                program = os.fsdecode(argv[0])
-                raise SpawnError(f"cannot start {program!r}: {exc.strerror}") from exc
-        await supervisor.wait_room()
-
-
-async def _try_spawn(
-    supervisor: Supervisor,
-    argv: Sequence[bytes],
-    environment: Sequence[bytes],
-    stdin: bool,
-    stderr: bool,
-) -> ProcessSession:
-    ours: dict[str, int] = {}
-    theirs: dict[str, int] = {}
-    try:
-        for sname in ("stdin", "stdout", "stderr"):
-            if {"stdin": stdin, "stdout": True, "stderr": stderr}[sname]:
-                ends = _open_pipe()
-                if sname == "stdin":
-                    theirs[sname], ours[sname] = ends
-                else:
-                    ours[sname], theirs[sname] = ends
-                os.set_blocking(ours[sname], False)
-        spawn = Spawn(
-            argv,
-            environment,
-            theirs.get("stdin"),
-            theirs["stdout"],
-            theirs.get("stderr", theirs["stdout"]),
-        )
-    except OSError:
-        for fd in (*ours.values(), *theirs.values()):
-            os.close(fd)
-        raise
-    await supervisor.spawn(spawn)  # whatever comes of it, it has closed their ends
-    if spawn.error is not None:
-        for fd in ours.values():
-            os.close(fd)
-        raise spawn.error
-    return ProcessSession(supervisor, spawn, ours.pop("stdin", None), ours)
-
-
-def _open_pipe() -> tuple[int, int]:
-    """A pipe, neither end of which has a number that a child's own streams will get."""
-    ends = list(os.pipe())
-    try:
-        for index, fd in enumerate(ends):
-            if fd <= 2:
-                ends[index] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-                os.close(fd)
-    except OSError:
-        for fd in ends:
-            os.close(fd)
-        raise
-    return ends[0], ends[1]
