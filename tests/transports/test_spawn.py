@@ -25,6 +25,7 @@ def read_to_end(fd: int) -> bytes:
 
 
 def finish(spawn: Spawn) -> int:
+    assert spawn.pidfd is not None
     os.close(spawn.pidfd)
     return os.waitstatus_to_exitcode(os.waitpid(spawn.pid, 0)[1])
 
@@ -100,3 +101,17 @@ def test_without_a_thread_to_be_had_it_is_performed_here(monkeypatch: pytest.Mon
     assert read_to_end(output) == b"here\n"
     assert finish(spawn) == 0
     spawner.close()
+
+
+def test_without_pidfds_nothing_is_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pidfd_open(pid: int) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(os, "pidfd_open", pidfd_open)
+    spawn, output = spawn_of(b"sleep", b"60")
+    spawn.perform()
+    assert spawn.error is not None
+    assert spawn.error.errno == errno.ENOSYS
+    assert read_to_end(output) == b""
+    with pytest.raises(ChildProcessError):
+        os.waitpid(spawn.pid, 0)

@@ -81,7 +81,7 @@ class ProcessSession(Session):
         self._stdin = stdin
         self._stdin_watched = False
         self._outputs = [_Output(self, sname, fd) for sname, fd in outputs.items()]
-        self._dead = False  # it is a zombie, or has been reaped
+        self._dead = spawn.pidfd is None  # it is a zombie, or has been reaped
         self._reaped = False
         self._ending = False
         self._drain_until = math.inf
@@ -91,7 +91,8 @@ class ProcessSession(Session):
         supervisor.open_sessions += 1
         for output in self._outputs:
             self._poller.add(output.fd, READABLE, output.note)
-        self._poller.add(self._pidfd, READABLE, self._note_death)
+        if self._pidfd is not None:
+            self._poller.add(self._pidfd, READABLE, self._note_death)
 
     # -- reading -----------------------------------------------------------------------
 
@@ -260,6 +261,7 @@ class ProcessSession(Session):
         self._close_stdin()
         for output in tuple(self._outputs):
             self._close_output(output)
-        self._poller.remove(self._pidfd)
-        os.close(self._pidfd)
+        if self._pidfd is not None:
+            self._poller.remove(self._pidfd)
+            os.close(self._pidfd)
         self._supervisor.closed_session()

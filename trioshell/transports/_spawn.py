@@ -80,7 +80,8 @@ class Spawn:
         stderr: the descriptor that becomes its stderr. All three are above 2, and are
             closed here when this is done, whether it went well or not.
         pid: of the child: also its session and its process group. 0 until it runs.
-        pidfd: a pidfd of the child, ours to close.
+        pidfd: a pidfd of the child, ours to close; None if it has been reaped already, by
+            somebody else in this program or because SIGCHLD is ignored.
         error: why it could not be started; None if it could.
     """
 
@@ -90,7 +91,7 @@ class Spawn:
     stdout: int
     stderr: int
     pid: int = 0
-    pidfd: int = -1
+    pidfd: int | None = None
     error: OSError | None = field(default=None)
 
     def perform(self) -> None:
@@ -104,7 +105,12 @@ class Spawn:
             for fd in {self.stdin, self.stdout, self.stderr} - {None}:
                 os.close(fd)  # type: ignore[arg-type]  # None has been taken out
         if self.error is None:
-            self.pidfd = _open_pidfd(self.pid)
+            try:
+                self.pidfd = _open_pidfd(self.pid)
+            except OSError as exc:  # a kernel without pidfds, or a sandbox: better none than loose
+                os.killpg(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+                self.error = exc
 
     def _start(self) -> int:
         actions, pid = _Opaque(), ctypes.c_int(0)
@@ -131,15 +137,17 @@ class Spawn:
         return pid.value
 
 
-def _open_pidfd(pid: int) -> int:
+def _open_pidfd(pid: int) -> int | None:
     # Other threads of the program may have taken the numbers that we have just freed. The
     # child runs already, so there is no way back: wait until there is one. We are in a
     # thread whose only job this is.
     while True:
         try:
             return os.pidfd_open(pid)
+        except ProcessLookupError:
+            return None
         except OSError as exc:
-            if exc.errno not in (errno.EMFILE, errno.ENFILE):
+            if exc.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                 raise
             time.sleep(0.001)
 
