@@ -42,7 +42,7 @@ PermitRootLogin yes
 PasswordAuthentication yes
 PrintMotd no
 Subsystem sftp internal-sftp
-SetEnv {mark}=1
+SetEnv {mark}=1 {own_mark}
 """
 
 # MaxStartups' default of 10 drops connections at random once more than ten log in at once.
@@ -79,6 +79,7 @@ class Sshd:
     port: int
     directory: Path
     pid: int
+    mark: bytes
 
     @property
     def config_file(self) -> Path:
@@ -100,6 +101,19 @@ class Sshd:
     def processes(self) -> list[int]:
         """The server's own processes, one or two a connection, and those of the commands."""
         return [self.pid, *descendants(self.pid)]
+
+    def commands(self) -> list[str]:
+        """What runs for a client now: whatever bears the mark of `SetEnv`, by its command line."""
+        found = []
+        for entry in filter(str.isdecimal, os.listdir("/proc")):
+            try:
+                environ = Path(f"/proc/{entry}/environ").read_bytes()
+                if self.mark in environ.split(b"\0"):
+                    command = Path(f"/proc/{entry}/cmdline").read_bytes()
+                    found.append(command.replace(b"\0", b" ").decode(errors="replace"))
+            except OSError:  # gone, or none of ours
+                continue
+        return found
 
     def connections(self) -> list[int]:
         """The processes that serve one connection each (and their children)."""
@@ -218,7 +232,7 @@ def running_sshd(files: Path, config_lines: Sequence[str]) -> Iterator[Sshd]:
             (directory / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}")
             client_config = CLIENT_CONFIG.format(port=port, directory=directory)
             (directory / "ssh_config").write_text(client_config)
-            yield Sshd(port, directory, server.pid)
+            yield Sshd(port, directory, server.pid, own_mark(directory).encode())
         finally:
             kill_server(server)
 
@@ -233,7 +247,10 @@ def start_listening(
         port = free_port()
         # sshd takes the first value that it reads, so a test's own lines come first.
         own = "".join(f"{line}\n" for line in config_lines)
-        config.write_text(own + SERVER_CONFIG.format(port=port, directory=directory, mark=mark))
+        rest = SERVER_CONFIG.format(
+            port=port, directory=directory, mark=mark, own_mark=own_mark(directory)
+        )
+        config.write_text(own + rest)
         with log.open("wb") as errors:
             server = subprocess.Popen(
                 [SSHD, "-D", "-e", "-f", config], stdin=subprocess.DEVNULL, stderr=errors
@@ -243,6 +260,11 @@ def start_listening(
                 return server, port
             time.sleep(0.001)
     pytest.fail("sshd did not start:\n" + log.read_text())
+
+
+def own_mark(directory: Path) -> str:
+    """The variable by which the commands of one server are known."""
+    return f"TRIOSHELL_SSHD={directory.name}"
 
 
 def kill_server(server: subprocess.Popen[bytes]) -> None:

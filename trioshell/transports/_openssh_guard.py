@@ -25,6 +25,9 @@ _PATIENCE_SECONDS = 3.0
 
 _FIRST_PAUSE_SECONDS = 0.1
 
+# How long it may take to see that it is not needed any more.
+_LEAVE_SECONDS = 0.5
+
 
 class Guards:
     """The guards of one transport, one for each node that needs one just now."""
@@ -142,7 +145,13 @@ class _Guard:
         )
 
     async def aclose(self) -> None:
-        ssh, self._ssh = self._ssh, None
-        if ssh is not None:
-            await ssh.session.send_eof()
-            await ssh.aclose()
+        if self._ssh is not None:
+            try:
+                await self._ssh.session.send_eof()
+                # It ends by itself then; killing ssh would leave it behind for a moment.
+                with trio.move_on_after(_LEAVE_SECONDS):
+                    while await self._read():
+                        pass
+            finally:
+                ssh, self._ssh = self._ssh, None
+                await ssh.aclose()
