@@ -41,7 +41,6 @@ UsePAM no
 PermitRootLogin yes
 PasswordAuthentication yes
 PrintMotd no
-Subsystem sftp internal-sftp
 SetEnv {mark}=1 {own_mark}
 """
 
@@ -247,6 +246,8 @@ def start_listening(
         port = free_port()
         # sshd takes the first value that it reads, so a test's own lines come first.
         own = "".join(f"{line}\n" for line in config_lines)
+        if "Subsystem" not in own:  # the one that may not be said twice
+            own += "Subsystem sftp internal-sftp\n"
         rest = SERVER_CONFIG.format(
             port=port, directory=directory, mark=mark, own_mark=own_mark(directory)
         )

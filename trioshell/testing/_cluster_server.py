@@ -91,12 +91,17 @@ class _Server(asyncssh.SSHServer):
         self._node = node
         self._settings = settings
         self._sessions = 0
+        self._hanging: list[asyncio.Future[Any]] = []
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._wire: Wire = conn.get_extra_info("wire")
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        for future in self._hanging:
+            future.cancel()
+
     def begin_auth(self, username: str) -> bool | Coroutine[Any, Any, bool]:
-        return _never() if self._node.fault(HangsInAuth) is not None else True
+        return self._never() if self._node.fault(HangsInAuth) is not None else True
 
     def auth_completed(self) -> None:
         self._node.count(logins=1)
@@ -116,7 +121,7 @@ class _Server(asyncssh.SSHServer):
     def session_requested(self) -> NodeSession | Coroutine[Any, Any, NodeSession]:
         hang = self._node.fault(HangsInChannel)
         if hang is not None and hang.at == "open":
-            return _never()
+            return self._never()
         if self._sessions >= self._settings.max_sessions:
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "open failed")
         self._sessions += 1
@@ -128,14 +133,15 @@ class _Server(asyncssh.SSHServer):
         # As a jump host a node leads to the other nodes, and to nothing else.
         return dest_host == "127.0.0.1" and self._settings.is_own_port(dest_port)
 
+    async def _never(self) -> Any:
+        """Wait until the connection is lost."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._hanging.append(future)
+        await future
+
     def _session_ended(self) -> None:
         self._sessions -= 1
 
     @property
     def _refuses(self) -> bool:
         return self._node.fault(RefusesKey) is not None
-
-
-async def _never() -> Any:
-    """Wait until the connection, or the server, is closed."""
-    await asyncio.get_running_loop().create_future()

@@ -35,6 +35,8 @@ _LONGEST_PAUSE_SECONDS: Final = 2.0
 # How long ssh may take to read its config (a `Match exec` in it runs a command).
 _CONFIG_SECONDS: Final = 3.0
 
+_LONGEST_PARENT: Final = 40
+
 
 class OpenSshTransport(Transport):
     """Reaches nodes through ssh(1), which must be installed: the name ``"openssh"``.
@@ -147,7 +149,7 @@ class OpenSshTransport(Transport):
     async def start(self) -> None:
         self._supervisor = Supervisor.enter()
         try:
-            self._directory = Path(tempfile.mkdtemp(prefix="trioshell-ssh-"))
+            self._directory = _make_directory()
             environment: dict[str, str] = {}
             if self._password is not None:
                 self._asker = Asker(self._directory, self._password)
@@ -219,6 +221,14 @@ class OpenSshTransport(Transport):
             stdin=job.stdin,
         )
         return ssh, OpenSshSession(ssh, self._guards, token, merge=merge)
+
+
+def _make_directory() -> Path:
+    """A directory of our own in which a socket can have a name (of 107 characters at most)."""
+    parent = tempfile.gettempdir()
+    if len(parent) > _LONGEST_PARENT:
+        parent = "/tmp"  # mkdtemp makes a private one in it
+    return Path(tempfile.mkdtemp(prefix=f"trioshell-ssh-{os.getpid()}-", dir=parent))
 
 
 class _Dropped(Exception):
