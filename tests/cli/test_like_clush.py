@@ -33,6 +33,7 @@ IN_ORDER = [
     ("-w", "n[1-8]", "-bL", MANY),
     ("-w", "n[1-8]", "--diff", MANY),
     ("-w", "n[1-4]", "-bL", LINES),
+    ("-w", "n[1-8]", "-bL", "echo $((%n / 2)); test %n -gt 4 || echo more; echo $((%n / 3))"),
     ("-w", "n[1-4]", "-L", LINES),
     ("-w", "n[1-4]", "-LN", LINES),
     ("-w", "n[1-4]", "-bLN", LINES),
@@ -222,3 +223,9 @@ def test_a_comment_in_a_host_file_is_no_node(programs: Programs) -> None:
     hosts.write_text("n1 # the first\n#n2\n")
     done = programs.trioshell("--hostfile", str(hosts), "-b", "echo %h")
     assert done.out == b"-" * 15 + b"\nn1\n" + b"-" * 15 + b"\nn1\n"
+
+
+def test_all_nodes_in_one_word_change_nothing_else(programs: Programs) -> None:
+    clush, trioshell = run_both(programs, "-w", "n[1-2]", "-b", "echo %hosts")
+    assert trioshell.out == b"-" * 15 + b"\nn[1-2] (2)\n" + b"-" * 15 + b"\nn[1-2]\n"
+    assert clush.out.count(b"n[1-2]") == 2

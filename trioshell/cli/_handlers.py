@@ -160,21 +160,17 @@ class Gathered(Output):
 
     def _groups(self, worker: Any, nodes: list[str]) -> Iterator[Group]:
         """The groups of equal output among nodes that ended alike; those without any last."""
-        naming = self.wiring.naming
+        group = self.wiring.naming.group
         silent = dict.fromkeys(nodes)
         groups = []
-        for message, equal in worker.iter_buffers(set(nodes)):
-            if not message:
-                continue
+        for message, equal in worker.iter_buffers(silent):
             names = list(equal)
-            body = bytes(message) + b"\n"
-            group = display.Group(naming.header(names), len(names), body)
-            groups.append((names[0], group))
+            groups.append(group(names, bytes(message) + b"\n"))
             for name in names:
                 del silent[name]
         yield from display.order(groups)
         if silent:
-            yield display.Group(naming.header(silent), len(silent), b"")
+            yield group(silent, b"")[1]
 
 
 class Ordered(Gathered):
@@ -215,12 +211,8 @@ class LiveGathered(Output):
         self.tell_ends(worker)
 
     def _show(self, rows: list[Row]) -> Awaitable[None] | None:
-        naming = self.wiring.naming
         for row in rows:
-            groups = [
-                (nodes[0], display.Group(naming.header(nodes), len(nodes), line + b"\n"))
-                for line, nodes in row
-            ]
+            groups = [self.wiring.naming.group(nodes, line + b"\n") for line, nodes in row]
             for group in display.order(groups):
                 self.screen.out(display.labelled(group, self.look))
         return self.screen.wait_room() if self.screen.full else None

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from trioshell._targets import resolve_targets
-from trioshell.cli._program import Program, tell
-from trioshell.cli._signals import heard
+from trioshell.cli._program import Program
+from trioshell.cli._signals import signals
+from trioshell.cli._tell import tell
 
 if TYPE_CHECKING:
     from ClusterShell.NodeSet import NodeSet
@@ -92,7 +93,7 @@ class Conversation:
         return line
 
     async def _hear(self, asking: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
-        with trio.open_signal_receiver(*heard()) as arriving:
+        with signals() as arriving:
             task_status.started()
             async for signum in arriving:
                 self._status = 128 + signum

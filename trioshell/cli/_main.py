@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from trioshell.cli._parser import UsageError
+from trioshell.cli._tell import tell
 
 if TYPE_CHECKING:
     from ClusterShell.NodeSet import NodeSet
@@ -44,30 +45,42 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             return _run(words)
     except UsageError as exc:
-        return _complain(f"error: {exc}", _MISUSED)
+        return _fail(f"error: {exc}", _MISUSED)
     except KeyboardInterrupt:
-        return _complain("Keyboard interrupt.", _INTERRUPTED)
-    except SystemExit as exc:  # --help and --version have been answered
-        return exc.code if isinstance(exc.code, int) else 0
+        return _fail("Keyboard interrupt.", _INTERRUPTED)
+    except SystemExit:  # --help and --version have been answered
+        _flush_answer()
+        return 0
+
+
+def _flush_answer() -> None:
+    """Write what has been printed; a reader that has seen enough of it is no failure."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter will try again when it exits, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _run(words: list[str]) -> int:
     from trioshell.cli._config import load_config
-    from trioshell.cli._options import parse
+    from trioshell.cli._options import DEBUG, parse
     from trioshell.cli._settings import ConfigError
 
     try:
         options = parse(words, load_config)
         nodes = _choose_nodes(options)
+        if options.verbosity >= DEBUG:
+            tell(_summary(options, nodes))
         _raise_descriptor_limit(options)
         return _run_on(options, nodes)
     except ConfigError as exc:
-        return _complain(str(exc), _FAILED)
+        return _fail(str(exc), _FAILED)
     except OSError as exc:
         where = f"{exc.filename}: " if exc.filename else ""
-        return _complain(f"{where}{exc.strerror}", _FAILED)
+        return _fail(f"{where}{exc.strerror}", _FAILED)
     except (ValueError, TypeError) as exc:  # bad input, which the library has described
-        return _complain(str(exc), _FAILED)
+        return _fail(str(exc), _FAILED)
 
 
 def _choose_nodes(options: Options) -> NodeSet:
@@ -76,8 +89,18 @@ def _choose_nodes(options: Options) -> NodeSet:
 
     nodes = choose_nodes(options, lambda text: _warn(options, text))
     if options.pick and options.verbosity >= VERBOSE:
-        _complain(f"picked at random: {nodes}", 0)
+        tell(f"picked at random: {nodes}")
     return nodes
+
+
+def _summary(options: Options, nodes: NodeSet) -> str:
+    """What will be done, in clush's words (``-d``)."""
+    kind = "copy" if options.copy else "rcopy" if options.rcopy else "command"
+    return (
+        f"nodeset={nodes} fanout={options.fanout} [timeout conn={options.connect_timeout} "
+        f"cmd={options.command_timeout}] transport={options.transport} "
+        f'{kind}="{" ".join(options.words)}"'
+    )
 
 
 def _run_on(options: Options, nodes: NodeSet) -> int:
@@ -92,7 +115,7 @@ def _run_on(options: Options, nodes: NodeSet) -> int:
             return trio.run(_run_program, options, nodes)
         return _converse(options, nodes)
     except TrioshellError as exc:
-        return _complain(str(exc), _FAILED)
+        return _fail(str(exc), _FAILED)
     except BaseExceptionGroup as group:
         # In a group comes a ^C before or after we hear signals ourselves, a file that cannot
         # be written any more, and a transport that turns out to be unusable when it is
@@ -102,7 +125,7 @@ def _run_on(options: Options, nodes: NodeSet) -> int:
         first = _first(group)
         if not isinstance(first, TrioshellError):
             raise first from None
-        return _complain(str(first), _FAILED)
+        return _fail(str(first), _FAILED)
 
 
 async def _run_program(options: Options, nodes: NodeSet) -> int:
@@ -193,26 +216,17 @@ def _show_warning(
 ) -> None:
     """A warning of the library, as one line; those that are for programmers are not shown."""
     if category is UserWarning:
-        _complain(f"warning: {message}", 0)
+        tell(f"warning: {message}")
 
 
 def _warn(options: Options, text: str) -> None:
     from trioshell.cli._options import QUIET
 
     if options.verbosity > QUIET:
-        _complain(f"warning: {text}", 0)
+        tell(f"warning: {text}")
 
 
-def _complain(text: str, status: int) -> int:
-    """One line to standard error, if anybody can read it; returns `status`."""
-    line = f"trioshell: {text}".replace("\n", " ") + "\n"
-    try:
-        if os.isatty(2):
-            from trioshell.cli._display import harmless
-
-            os.write(2, harmless(line.encode(errors="surrogateescape"), sys.stderr.encoding))
-        else:
-            os.write(2, line.encode(errors="surrogateescape"))
-    except OSError:
-        pass
+def _fail(text: str, status: int) -> int:
+    """Tell why; returns `status`."""
+    tell(text)
     return status

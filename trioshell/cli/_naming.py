@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from trioshell._targets import resolve_targets
+from trioshell.cli._display import Group
 
 if TYPE_CHECKING:
-    from ClusterShell.NodeSet import NodeSet
-
     from trioshell.cli._options import Options
+
+# How many foldings are remembered. Line by line it is mostly the same few sets of nodes.
+_MOST_FOLDED = 256
 
 
 class Naming:
@@ -20,6 +22,7 @@ class Naming:
         self._regroup = options.regroup
         self._source = options.group_source
         self._prefix = options.group_prefix
+        self._folded: dict[frozenset[str], tuple[str, str]] = {}
         if options.axis is not None:
             _fold_along(options.axis)
 
@@ -27,12 +30,26 @@ class Naming:
         """Their names folded, as messages have them: ``node[1-8]``."""
         return str(resolve_targets(nodes))
 
-    def header(self, nodes: Iterable[str]) -> str:
-        """The same as headers have them: with ``-r`` by groups, ``@compute``."""
+    def group(self, nodes: Iterable[str], body: bytes) -> tuple[str, Group]:
+        """The name of the first of `nodes`, in node order, and the group that has written `body`.
+
+        The group's name is folded as headers have it: with ``-r`` by groups, ``@compute``.
+        """
+        names = frozenset(nodes)
+        known = self._folded.get(names)
+        if known is None:
+            if len(self._folded) >= _MOST_FOLDED:
+                self._folded.clear()
+            known = self._folded[names] = self._fold(names)
+        first, folded = known
+        return first, Group(folded, len(names), body)
+
+    def _fold(self, names: Iterable[str]) -> tuple[str, str]:
+        nodes = resolve_targets(names)
+        first = str(next(iter(nodes)))
         if not self._regroup:
-            return self.plain(nodes)
-        folded: NodeSet = resolve_targets(nodes)
-        return str(folded.regroup(self._source, noprefix=not self._prefix))
+            return first, str(nodes)
+        return first, str(nodes.regroup(self._source, noprefix=not self._prefix))
 
 
 def _fold_along(axis: str) -> None:
@@ -50,7 +67,7 @@ def _fold_along(axis: str) -> None:
         axes = []
     if not axes or 0 in axes:
         raise ValueError(
-            f"--axis {axis!r}: axes are counted from 1 (1,3 or 1-2), or from the end (-1)"
+            f"--axis {axis!r}: it takes axes from 1 on (1,3 or 1-2), or -1 for the last"
         )
     # Counted from 0 from here on; from the end as in Python.
     DEFAULTS.fold_axis = tuple(number - (number > 0) for number in axes)

@@ -17,8 +17,9 @@ from trioshell.cli._handlers import Wiring, make_handler
 from trioshell.cli._options import QUIET
 from trioshell.cli._progress import show_progress
 from trioshell.cli._screen import Screen
-from trioshell.cli._signals import Answer, Interrupts, heard
+from trioshell.cli._signals import Answer, Interrupts, signals
 from trioshell.cli._stdin import feed, is_foreground_terminal, read_typed
+from trioshell.cli._tell import tell
 from trioshell.cli._work import schedule
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Program:
         self._nodes = nodes
         self._naming = naming
         self._look = make_look(options)
-        self._screen = Screen(self._abort)
+        self._screen = Screen(self._abort, encoding=self._look.err_terminal or "utf-8")
         self._wiring = Wiring(options, self._screen, self._look, naming)
         self._output = make_handler(self._wiring, map(str, nodes))
         self._attended = is_foreground_terminal(0) and is_foreground_terminal(1)
@@ -120,10 +121,9 @@ class Program:
 
     async def _obey_signals(self, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as nursery:
-            with trio.open_signal_receiver(*heard()) as arriving:
+            with signals() as arriving:
                 task_status.started()
-                async for number in arriving:
-                    signum = signal.Signals(number)
+                async for signum in arriving:
                     answer = self._interrupts.answer(signum, trio.current_time())
                     if answer is Answer.REPORT:
                         self._report("interrupt (one more within 1 sec to abort)")
@@ -219,12 +219,3 @@ def _wants_color(options: Options) -> bool:
     if options.color == "" and os.environ.get("CLICOLOR_FORCE", "0") != "0":
         return True
     return os.isatty(1) and (options.gather_all or os.isatty(2))
-
-
-def tell(text: str) -> None:
-    """One line to standard error, at once; whether anybody can read it does not matter."""
-    look = display.Look(err_terminal=sys.stderr.encoding if os.isatty(2) else None)
-    try:
-        os.write(2, display.message(text, look))
-    except OSError:
-        pass  # there is nobody to be told

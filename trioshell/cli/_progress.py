@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
 from typing import TYPE_CHECKING
 
 import trio
@@ -21,6 +22,9 @@ _FIRST_SECONDS = 1.33
 _AGAIN_SECONDS = 1 / 3
 
 _BAR_COLUMNS = 30
+
+# For what is no terminal, or does not say how wide it is.
+_NO_COLUMNS = 80
 
 
 async def show_progress(screen: Screen, output: Output, total: int) -> None:
@@ -51,6 +55,14 @@ def bytes_text(count: float) -> str:
             return f"{count:.4g} {unit}"
         count /= 1024
     return f"{count:.4g} TiB"
+
+
+def _columns() -> int:
+    """How wide the terminal is: what wraps around could not be erased."""
+    try:
+        return os.get_terminal_size(2).columns or _NO_COLUMNS
+    except OSError:
+        return _NO_COLUMNS
 
 
 def _find_bar() -> Callable[[float], str]:

@@ -32,12 +32,19 @@ class Screen:
         steps: how many writes have been done, for those who watch that it moves.
     """
 
-    def __init__(self, on_failure: Callable[[], None], out: int = 1, err: int = 2) -> None:
+    def __init__(
+        self,
+        on_failure: Callable[[], None],
+        out: int = 1,
+        err: int = 2,
+        encoding: str = "utf-8",
+    ) -> None:
         self.failure: OSError | None = None
         self.steps = 0
         self._on_failure = on_failure
         self._out = out
         self._err = err
+        self._encoding = encoding
         # Pieces in order; each is a descriptor and what is to be written to it.
         self._pieces: list[tuple[int, list[bytes]]] = []
         self._size = 0
@@ -58,7 +65,7 @@ class Screen:
         """Draw `text` as a line that gives way to whatever is written next; empty to erase it."""
         self._erase_status()
         # Carriage returns and blanks only: they mean the same on every terminal.
-        self._add(self._err, text.encode(errors="replace") + b"\r" if text else b"")
+        self._add(self._err, text.encode(self._encoding, "replace") + b"\r" if text else b"")
         self._status_columns = len(text)
 
     def _erase_status(self) -> None:

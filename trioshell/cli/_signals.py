@@ -1,9 +1,13 @@
-"""What ^C and its like mean to us, decided by a plain object."""
+"""What ^C and its like mean to us, decided by a plain object, and how they are heard."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from enum import Enum, auto
+
+import trio
 
 # Two ^C within this time mean it (pdsh has the same).
 AGAIN_SECONDS = 1.0
@@ -47,3 +51,19 @@ class Interrupts:
 def heard() -> list[signal.Signals]:
     """The signals that end us: not those which whoever started us has had us ignore."""
     return [signum for signum in _ENDING if signal.getsignal(signum) is not signal.SIG_IGN]
+
+
+@contextmanager
+def signals() -> Iterator[AsyncIterator[signal.Signals]]:
+    """The signals that are `heard`, one by one as they come; inside, they do nothing else."""
+    which = heard()
+    if not which:
+        yield _never()
+        return
+    with trio.open_signal_receiver(*which) as arriving:
+        yield (signal.Signals(number) async for number in arriving)
+
+
+async def _never() -> AsyncIterator[signal.Signals]:
+    await trio.Event().wait()
+    yield signal.SIGTERM  # which does not happen

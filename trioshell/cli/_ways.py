@@ -26,8 +26,6 @@ def make_transport(options: Options, warn: Callable[[str], None]) -> str | Trans
         ValueError: or TypeError; the transport refuses a setting.
     """
     if options.transport not in _SSH:
-        if options.user is not None and options.transport == "exec":
-            warn("a user (-l) means nothing to -R exec: commands run here, as you")
         return options.transport
     if options.ssh_path is not None and options.ssh_path.split("/")[-1] != "ssh":
         warn(f"the setting ssh_path ({options.ssh_path}) is not honoured")
