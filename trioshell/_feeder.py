@@ -52,6 +52,7 @@ class Feeder:
         self._nursery: trio.Nursery | None = None
         self._to_come = True  # nodes may still be picked up
         self._any_opened = False
+        self._finished = False
         self._limiters: Sequence[trio.CapacityLimiter] = ()
 
     @property
@@ -88,7 +89,9 @@ class Feeder:
             self._to_come = False
             self.input_taken()
         self._nursery = None
+        self._finished = True
         self.input_taken()
+        await self.worker._release()
         await self.report(Finished(self.worker))
 
     async def _start_runs(self, nursery: trio.Nursery) -> None:
@@ -152,7 +155,7 @@ class Feeder:
     async def wait_taken(self) -> None:
         """Wait until every run has taken all input; before the first one, for that as well."""
         await trio.lowlevel.checkpoint()
-        while self._nursery is not None:
+        while self.worker.task is not None and self.engine.entered and not self._finished:
             nobody_yet = self._to_come and not self._any_opened
             if not nobody_yet and not any(run.behind for run in self._runs):
                 break

@@ -68,7 +68,7 @@ class StreamWorker(Worker):
                 a file object has buffered already is not seen.
 
         Raises:
-            ValueError: the name is taken.
+            ValueError: the name is taken, or the descriptor is not open.
             TypeError: it can't be read from.
             WorkerError: the worker has been scheduled.
         """
@@ -86,7 +86,7 @@ class StreamWorker(Worker):
             sink: as `set_reader` takes it, to be written to.
 
         Raises:
-            ValueError: the name is taken.
+            ValueError: the name is taken, or the descriptor is not open.
             TypeError: it can't be written to.
             WorkerError: the worker has been scheduled.
         """
@@ -121,6 +121,12 @@ class StreamWorker(Worker):
         else:
             self._feeder.put(self._check_sname(sname), b"")
 
+    async def _release(self) -> None:
+        # Its session has closed them, if there was one.
+        for stream in (*self._readers.values(), *self._writers.values()):
+            with contextlib.suppress(trio.BrokenResourceError, OSError):
+                await trio.aclose_forcefully(stream)
+
     def _limiters(self, engine: Engine) -> list[trio.CapacityLimiter]:
         return []
 
@@ -128,6 +134,10 @@ class StreamWorker(Worker):
 def _open(name: str, stream: _File | int) -> trio.lowlevel.FdStream:
     """A Trio stream on a descriptor, which it takes over."""
     if isinstance(stream, int) and not isinstance(stream, bool):
+        try:
+            os.fstat(stream)
+        except OSError as exc:
+            raise ValueError(f"{name} must be an open descriptor, not {stream!r}") from exc
         return trio.lowlevel.FdStream(stream)
     try:
         with contextlib.suppress(AttributeError):

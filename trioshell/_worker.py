@@ -84,6 +84,7 @@ class Worker:
         gather: bool = True,
     ) -> None:
         self.timeout = check_seconds("timeout", timeout)
+        self._takes_default_timeout = timeout is None  # infinity is no bound, and no default
         self.task: Task | None = None
         self.started = False
         self.current_node: Hashable = None
@@ -289,10 +290,13 @@ class Worker:
         job = Job(self._job.work, self._job.nodes, self._job.stdin, stderr, task._connect_timeout)
         transport.check(job)
         self._job, self.task = job, task
-        if self.timeout is None:
+        if self._takes_default_timeout:
             self.timeout = task._command_timeout
         engine = task._engine
         self._feeder.attach(engine, job, transport, self.timeout, self._limiters(engine))
+
+    async def _release(self) -> None:
+        """Let go of what the worker has held from before its start; all runs are over."""
 
     def _limiters(self, engine: Engine) -> list[trio.CapacityLimiter]:
         """What bounds how many of its nodes run at once, the narrowest first."""
