@@ -34,6 +34,8 @@ _PIECE_CHARS = 800
 # How much output may come before the report before we stop holding it back.
 _MAX_HELD_BYTES = 65536
 
+_MOST_DIGITS = 10  # of a process id
+
 # csh reads a newline even inside quotes, so it travels as an escape of printf's %b.
 _ESCAPES = str.maketrans({"\\": "\\0134", "\n": "\\0012"})
 
@@ -106,8 +108,7 @@ class Opening:
         self.group: int | None = None
         # For a string a second shell says again what the first one said while starting.
         self._twice = isinstance(command, str)
-        self._report = re.compile(re.escape(token.encode()) + rb" (\d{1,10})\n")
-        self._token = token.encode()
+        self._token = token.encode() + b" "
         self._held = {"stdout": b"", "stderr": b""}
         self._open = {"stdout"}  # streams on which a report is still to come
         if self._twice and not merge:
@@ -122,12 +123,13 @@ class Opening:
         if sname not in self._open:
             return data
         held = self._held[sname] + data
-        found = self._report.search(held)
-        if found:
-            self.group = int(found[1])
+        found = self._find(held)
+        if found is not None:
+            start, end = found
+            self.group = int(held[start + len(self._token) : end])
             self._open.discard(sname)
             self._held[sname] = b""
-            return (b"" if self._twice else held[: found.start()]) + held[found.end() :]
+            return (b"" if self._twice else held[:start]) + held[end:]
         keep = len(held) if self._twice else self._partial(held)
         if keep > _MAX_HELD_BYTES:
             self._twice = False  # too much to be a greeting; from here on keep all of it
@@ -151,16 +153,27 @@ class Opening:
         self._held["stderr"] = b""
         return held
 
+    def _find(self, data: bytes) -> tuple[int, int] | None:
+        """Where the report begins and ends: the token, a number, the end of the line."""
+        start = -1
+        # No regular expression: one would have to be compiled for each command's token.
+        while (start := data.find(self._token, start + 1)) >= 0:
+            digits = start + len(self._token)
+            end = data.find(b"\n", digits, digits + _MOST_DIGITS + 1)
+            if end > digits and data[digits:end].isdigit():
+                return start, end + 1
+        return None
+
     def _partial(self, data: bytes) -> int:
         """The length of the end of `data` that may be the beginning of a report."""
-        at = data.rfind(self._token[:1], max(0, len(data) - len(self._token) - 12))
-        # The token may hold its own first letter again, so try the earlier places first.
-        for start in range(max(0, len(data) - len(self._token) - 12), at + 1):
+        longest = len(self._token) + _MOST_DIGITS
+        for start in range(max(0, len(data) - longest), len(data)):
             tail = data[start:]
-            if self._token.startswith(tail[: len(self._token)]) and re.fullmatch(
-                rb"( \d{0,10})?", tail[len(self._token) :]
+            digits = tail[len(self._token) :]
+            if self._token.startswith(tail[: len(self._token)]) and (
+                not digits or digits.isdigit()
             ):
-                return len(data) - start
+                return len(tail)
         return 0
 
 

@@ -237,7 +237,7 @@ def _check_keepalive(keepalive: float) -> None:
         raise ValueError(f"keepalive must be 0 or more seconds, not {keepalive!r}")
 
 
-def _check_options(options: Mapping[str, str] | None) -> dict[str, str]:
+def _check_options(options: Mapping[Any, Any] | None) -> dict[str, str]:
     checked = dict(options or {})
     for keyword, value in checked.items():
         if not isinstance(keyword, str) or not isinstance(value, str):

@@ -22,7 +22,7 @@ from typing import Any, Protocol, TypeVar
 import asyncssh
 import outcome
 import trio
-import trio_asyncio
+import trio_asyncio  # type: ignore[import-untyped]  # it ships no types
 
 log = logging.getLogger("trioshell.ssh")
 
@@ -160,20 +160,27 @@ class Bridge:
                 writer.flush()
 
     def drain(self) -> None:
-        """Run all that asyncio wants to have run, and send what that has written.
+        """Run all that asyncio wants to have run, and send what that has written."""
+        self.give(_nothing)
 
-        To be called by a Trio task, after it gave asyncssh something to do.
+    def give(self, function: Callable[..., object], *args: object) -> None:
+        """Call something of asyncssh, and run all that asyncio then wants to have run.
+
+        To be called by any Trio task. Inside of a turn that is under way, it is part of it.
         """
         if self._draining:
+            function(*args)
             return
         self._draining = True
         self._kicked = False
         # asyncio's "running loop" is looked up in the context of the current Trio task.
         token = trio_asyncio.current_loop.set(self.loop)
         try:
-            while self._ready or self._dirty:
-                while self._ready:
-                    handle = self._ready.popleft()
+            function(*args)
+            ready = self._ready
+            while ready or self._dirty:
+                while ready:
+                    handle = ready.popleft()
                     if not handle.cancelled():
                         handle._run()
                 dirty, self._dirty = self._dirty, []
@@ -185,9 +192,9 @@ class Bridge:
 
     def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start an asyncio task, and let it go as far as it gets."""
-        task = self.loop.create_task(coroutine)
-        self.drain()
-        return task
+        made: list[asyncio.Task[T]] = []
+        self.give(lambda: made.append(self.loop.create_task(coroutine)))
+        return made[0]
 
     async def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run an asyncio coroutine and wait for it. Cancelled, it is cancelled too."""
@@ -211,8 +218,7 @@ class Bridge:
     def cancel(self, task: asyncio.Task[Any]) -> None:
         """Cancel an asyncio task, whose end nobody waits for."""
         task.add_done_callback(_forget)
-        task.cancel()
-        self.drain()
+        self.give(task.cancel)
 
     async def wait(self, task: asyncio.Task[T]) -> T:
         """Wait for an asyncio task. Cancelled, the task goes on."""
@@ -234,6 +240,10 @@ class Bridge:
         task.add_done_callback(done)
         await trio.lowlevel.wait_task_rescheduled(abort)
         return task.result()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _forget(task: asyncio.Task[Any]) -> None:

@@ -94,8 +94,7 @@ class CopySession(LinkSession):
         if task is None or task.done():
             await trio.lowlevel.checkpoint()
             return
-        task.cancel()
-        self.link.bridge.drain()
+        self.link.bridge.give(task.cancel)
         with trio.move_on_after(_TIDY_SECONDS):
             while not self._over:
                 self._stopped = trio.Event()
@@ -106,6 +105,5 @@ class CopySession(LinkSession):
         self._over = True
         self._wake.set()
         if self.channel is not None:
-            self.channel.exit()
-            self.link.bridge.drain()
+            self.link.bridge.give(self.channel.exit)
         self.link.release(self)

@@ -78,6 +78,12 @@ class SshGuard:
         self.state = "gone"
         self._changed.set()
 
+    def close(self) -> None:
+        """Let it go: it ends all that it still knows, and exits."""
+        self.fail()
+        if self._channel is not None:
+            self._channel.close()
+
     def know(self, group: int) -> None:
         """Have it end this group as well if the connection dies."""
         self._write(say("know", group))

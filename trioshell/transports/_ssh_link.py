@@ -106,10 +106,10 @@ class Link:
 
     def close(self) -> None:
         """Close it, and what runs over it. Harmless when repeated."""
-        self.connection.close()
-        self.bridge.drain()
+        self.bridge.give(self.connection.close)
         if self._guard_link is not None:
             self._guard_link.close()
+            self._guard_link = None
         self.pool.drop(self)
 
     def describe_loss(self, session: LinkSession, exc: Exception | None) -> str:
@@ -175,6 +175,16 @@ class Link:
             await self._start_guard(self._guard, guard_line(token))
         return self._guard
 
+    def dismiss_guard(self) -> None:
+        """Let the guard go, as there is nothing to guard; the next one is started when needed."""
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            self.bridge.give(guard.close)
+        spare, self._guard_link = self._guard_link, None
+        if spare is not None:
+            spare.drop_rider()
+            spare.close()
+
     async def _start_guard(self, guard: SshGuard, line: str) -> None:
         try:
             try:
@@ -204,14 +214,14 @@ class Link:
     # -- silence ------------------------------------------------------------------------
 
     def _ask_if_silent(self) -> None:
-        """Have asyncssh ask a silent server whether it is still there; see `set_up_keepalive`."""
+        """Have asyncssh ask a silent server whether it is still there."""
         keepalive = self.plan.keepalive
         if self._transport is None or keepalive <= 0:
             return
         silent = self.silent_for > keepalive
         if silent and not self._questioned:
-            self.connection.set_keepalive(keepalive / (_QUESTIONS + 1), _QUESTIONS)
+            pause = keepalive / (_QUESTIONS + 1)
+            self.bridge.give(self.connection.set_keepalive, pause, _QUESTIONS)
         elif self._questioned and not silent:
-            self.connection.set_keepalive(0)
+            self.bridge.give(self.connection.set_keepalive, 0)
         self._questioned = silent
-        self.bridge.drain()

@@ -47,6 +47,9 @@ _LONGEST_PAUSE_SECONDS: Final = 2.0
 # We give up a little before the engine does, to say what we were waiting for.
 _HEAD_START: Final = 0.02
 
+# How long a session whose opener has gone may take to be open, so that it can be closed.
+_ABANDON_SECONDS: Final = 1.0
+
 # How long closing waits for commands whose opener was cancelled to be killed.
 _CLOSE_SECONDS: Final = 1.5
 
@@ -196,19 +199,20 @@ class Pool:
         raise _Stale(str(exc))
 
     async def _abandon(self, task: Any, session: LinkSession) -> None:
-        """Close a session whose opener has gone, and what it has started by then."""
-        with trio.move_on_after(2.0):
+        """Close a session whose opener has gone, and kill what it has started by then."""
+        with trio.move_on_after(_ABANDON_SECONDS) as scope:
             try:
                 await self.bridge.wait(task)
             except (asyncssh.Error, OSError):
                 session.link.release(session)
                 return
+        if scope.cancelled_caught:
+            # It neither opens nor refuses the session: no use for anybody.
+            self.bridge.cancel(task)
+            session.link.close()
+            session.link.release(session)
+        else:
             await session.kill()
-            return
-        self.bridge.cancel(task)
-        # It neither opens nor refuses the session: no use for anybody.
-        session.link.close()
-        session.link.release(session)
 
     # -- logging in ---------------------------------------------------------------------
 
@@ -358,6 +362,8 @@ class Pool:
                         link.tick()
                     elif now - link.idle_since > _IDLE_SECONDS:
                         link.close()
+                    else:
+                        link.dismiss_guard()
 
     async def close(self) -> None:
         """Close every connection, once what was left to us is done. Never raises; bounded."""

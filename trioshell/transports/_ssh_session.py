@@ -148,7 +148,7 @@ class SshSession(LinkSession):
         if data:
             self._store(sname, data)
         elif not had_group and self._opening.group is not None:
-            self._notify()  # `end` may be waiting for it
+            self._changed.set()  # `end` may be waiting for it
 
     def eof_received(self) -> bool:
         self._finish_output()
@@ -202,7 +202,9 @@ class SshSession(LinkSession):
             rest = self._opening.rest(sname)
             if rest:
                 self._chunks.append(("stdout" if self._merge else sname, rest))
-        self._notify()
+        self._changed.set()
+        if self._chunks or not self.running:  # else there is nothing yet that one could do
+            self._wake.set()
 
     def _exited(self, outcome: Exited | Signaled | Unreachable) -> None:
         self.link.forget(self)

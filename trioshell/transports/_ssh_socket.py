@@ -6,7 +6,6 @@ import socket
 from typing import Any, Protocol
 
 import trio
-import trio_asyncio
 
 from trioshell.transports._ssh_bridge import Bridge
 
@@ -60,7 +59,6 @@ class SocketTransport:
         receiver.connection_made(self)
 
     async def _read(self) -> None:
-        trio_asyncio.current_loop.set(self._bridge.loop)  # asyncssh asks for the running loop
         try:
             with self._scope:
                 await self._receive_all()
@@ -80,18 +78,18 @@ class SocketTransport:
                 await trio.lowlevel.wait_readable(self._sock)
                 continue
             except OSError as exc:
-                self._receiver.connection_lost(exc)
-                self._bridge.drain()
+                self._bridge.give(self._receiver.connection_lost, exc)
                 return
             if not data:
-                self._receiver.eof_received()
-                self._bridge.drain()
+                self._bridge.give(self._receiver.eof_received)
                 return
             self.heard_at = trio.current_time()
-            self._receiver.data_received(data)
-            self._bridge.drain()
+            self._bridge.give(self._receiver.data_received, data)
             in_a_row += 1
-            if in_a_row >= _READS_IN_A_ROW:
+            if len(data) < _READ_BYTES:  # that was all
+                in_a_row = 0
+                await trio.lowlevel.wait_readable(self._sock)
+            elif in_a_row >= _READS_IN_A_ROW:
                 in_a_row = 0
                 await trio.lowlevel.checkpoint()
 
@@ -129,8 +127,7 @@ class SocketTransport:
         except (trio.ClosedResourceError, OSError):
             return  # the reader has closed it, and has said so
         self._blocked = False
-        self.flush()
-        self._bridge.drain()
+        self._bridge.give(self.flush)
 
     def abort(self) -> None:
         """Close at once. What has been written is sent if the socket takes it."""
