@@ -14,12 +14,13 @@ from typing import Final
 
 import trio
 
+from trioshell._arguments import check_flag
 from trioshell._errors import TransportError
 from trioshell.transports._base import Copy, Job, Session, Transport
 from trioshell.transports._openssh_askpass import Asker, Password
 from trioshell.transports._openssh_command import command_line
 from trioshell.transports._openssh_copy import CopySession
-from trioshell.transports._openssh_guard import Guards
+from trioshell.transports._openssh_guard import Dropped, Guard, Guards
 from trioshell.transports._openssh_options import Files, HostKeys, check_node, make_options
 from trioshell.transports._openssh_process import Launcher, SshProcess
 from trioshell.transports._openssh_session import OpenSshSession
@@ -68,6 +69,10 @@ class OpenSshTransport(Transport):
             ones, rounded up) is lost; 0 waits for ever.
         options: further options of ssh_config(5), which outweigh the files: keyword to
             value, or a list of ``"Keyword=value"``.
+        share: True to log in once a node, and have all sessions use that connection: one
+            more ssh for each node, and one login, until the transport is left. Sessions
+            that the server does not take over it log in by themselves. When the connection
+            breaks, the node itself ends what ran over it.
 
     Raises:
         ValueError: or `TypeError`; one sentence that names the argument.
@@ -86,6 +91,7 @@ class OpenSshTransport(Transport):
         jump: str | None = None,
         keepalive: float = DEFAULT_KEEPALIVE,
         options: Mapping[str, str] | Iterable[str] | None = None,
+        share: bool = False,
     ) -> None:
         self._options = make_options(
             user=user,
@@ -100,10 +106,12 @@ class OpenSshTransport(Transport):
             options=options,
         )
         self._password = password
+        self._share = check_flag("share", share)
         self._checked = False
         self._supervisor: Supervisor | None = None
         self._directory: Path | None = None
         self._asker: Asker | None = None
+        self._guards: Guards | None = None
 
     def check(self, job: Job) -> None:
         if job.nodes is None:
@@ -155,7 +163,7 @@ class OpenSshTransport(Transport):
                 self._asker = Asker(self._directory, self._password)
                 environment = await self._asker.start()
             self._launcher = Launcher(self._supervisor, self._directory, self._options, environment)
-            self._guards = Guards(self._launcher)
+            self._guards = Guards(self._launcher, self._directory if self._share else None)
         except BaseException:  # whatever it was, nothing of it stays
             # Shielded for that; it lasts as long as the tasks take to be woken.
             with trio.CancelScope(shield=True):
@@ -163,6 +171,9 @@ class OpenSshTransport(Transport):
             raise
 
     async def stop(self) -> None:
+        if self._guards is not None:
+            await self._guards.close()
+            self._guards = None
         asker, self._asker = self._asker, None
         if asker is not None:
             await asker.stop()
@@ -180,23 +191,30 @@ class OpenSshTransport(Transport):
         while True:
             try:
                 return await self._try_open(job, name)
-            except _Dropped as dropped:
+            except Dropped:
                 if trio.current_time() + pause >= give_up:
-                    raise TransportError(dropped.reason) from None
+                    raise
             await trio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _try_open(self, job: Job, node: str) -> Session:
-        ssh, session = await self._launch(job, node)
+        assert self._guards is not None, "a transport is entered before it is used"
+        try:
+            shared = await self._guards.share(node, job.connect_timeout)
+        except TransportError:
+            self._raise_error_of_asker(node)
+            raise
+        ssh, session = await self._launch(job, node, self._guards, shared)
         try:
             await session.wait_started()
         except TransportError as exc:
             complaint = ssh.complaint()
             await session.aclose()
-            if self._asker is not None:
-                self._asker.raise_error(node)
+            self._raise_error_of_asker(node)
+            if shared is not None and shared.is_dead:
+                raise Dropped(exc.reason) from None  # a new connection may do better
             if complaint is not None and complaint.dropped:
-                raise _Dropped(exc.reason) from None
+                raise Dropped(exc.reason) from None
             raise
         except BaseException:  # cancelled: nothing is left behind, here or there
             # Shielded for that; bounded by the session itself.
@@ -205,22 +223,27 @@ class OpenSshTransport(Transport):
             raise
         return session
 
-    async def _launch(self, job: Job, node: str) -> tuple[SshProcess, OpenSshSession | CopySession]:
+    def _raise_error_of_asker(self, node: str) -> None:
+        if self._asker is not None:
+            self._asker.raise_error(node)
+
+    async def _launch(
+        self, job: Job, node: str, guards: Guards, shared: Guard | None
+    ) -> tuple[SshProcess, OpenSshSession | CopySession]:
         """Start an ssh, which has not connected then, and what will be the session."""
-        merge = not job.stderr
+        merge, timeout = not job.stderr, job.connect_timeout
+        over = None if shared is None else shared.shared
         if isinstance(job.work, Copy):
             ssh = await self._launcher.start(
-                node, subsystem="sftp", connect_timeout=job.connect_timeout, stdin=True
+                node, subsystem="sftp", connect_timeout=timeout, stdin=True, over=over
             )
             return ssh, CopySession(ssh, job.work, merge=merge)
         token = secrets.token_hex(8)
+        line = command_line(job.work, token, merge=merge)
         ssh = await self._launcher.start(
-            node,
-            [command_line(job.work, token, merge=merge)],
-            connect_timeout=job.connect_timeout,
-            stdin=job.stdin,
+            node, [line], connect_timeout=timeout, stdin=job.stdin, over=over
         )
-        return ssh, OpenSshSession(ssh, self._guards, token, merge=merge)
+        return ssh, OpenSshSession(ssh, guards, token, merge=merge, shared=shared)
 
 
 def _make_directory() -> Path:
@@ -229,11 +252,3 @@ def _make_directory() -> Path:
     if len(parent) > _LONGEST_PARENT:
         parent = "/tmp"  # mkdtemp makes a private one in it
     return Path(tempfile.mkdtemp(prefix=f"trioshell-ssh-{os.getpid()}-", dir=parent))
-
-
-class _Dropped(Exception):
-    """The server turned us away before the login, and may not do so the next time."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason

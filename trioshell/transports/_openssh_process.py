@@ -18,6 +18,8 @@ from trioshell.transports._supervisor import Supervisor
 
 _TAIL_BYTES = 2000
 
+_IS_OVER = os.WEXITED | os.WNOHANG | os.WNOWAIT
+
 
 class SshProcess:
     """A running ssh: its pipes and its log.
@@ -25,11 +27,21 @@ class SshProcess:
     Attributes:
         session: the local process.
         node: the target.
+
+    Args:
+        is_shared: True if it needs no login of its own.
     """
 
     def __init__(
-        self, session: ProcessSession, node: str, log: Path, known_hosts: Sequence[Path] | None
+        self,
+        session: ProcessSession,
+        node: str,
+        log: Path,
+        known_hosts: Sequence[Path] | None,
+        *,
+        is_shared: bool,
     ) -> None:
+        self._is_shared = is_shared
         self.session = session
         self.node = node
         self._log = log
@@ -45,9 +57,20 @@ class SshProcess:
         return chunks
 
     @property
-    def is_authenticated(self) -> bool:
-        """True if it has logged in."""
-        return is_authenticated(self._read_log())
+    def is_running(self) -> bool:
+        """True until the local process has ended."""
+        if self.session.exit is not None:
+            return False
+        try:
+            # WNOWAIT: the status stays there for the session.
+            return os.waitid(os.P_PID, self.session.pid, _IS_OVER) is None
+        except ChildProcessError:
+            return False
+
+    @property
+    def may_have_started(self) -> bool:
+        """True if the login is over, so that the command may have been started."""
+        return self._is_shared or is_authenticated(self._read_log())
 
     def complaint(self) -> Complaint | None:
         """Why it has failed, as far as it has said so; None if it has said nothing."""
@@ -103,6 +126,7 @@ class Launcher:
         connect_timeout: float,
         stdin: bool,
         subsystem: str | None = None,
+        over: Path | None = None,
         more: Iterable[str] = (),
     ) -> SshProcess:
         """Start an ssh for `node` and return at once; it has not connected then.
@@ -110,12 +134,16 @@ class Launcher:
         Args:
             words: the command line to send.
             subsystem: asks for this subsystem of the server instead.
+            over: the socket of a connection to use; if it is gone, or takes no more
+                sessions, ssh makes one of its own.
             more: further options as ``-o`` takes them.
 
         Raises:
             SpawnError: it could not be started here.
         """
         log = self._directory / f"log.{next(self._numbers)}"
+        if over is not None:
+            more = [f"ControlPath={over}", *more]
         argv = self._options.argv(connect_timeout, config_file=self._config_file, more=more)
         argv += ["-E", str(log)]
         argv += ["-s", "--", node, subsystem] if subsystem else ["--", node, *words]
@@ -129,4 +157,4 @@ class Launcher:
             stdin=stdin,
             stderr=True,
         )
-        return SshProcess(session, node, log, self._options.known_hosts)
+        return SshProcess(session, node, log, self._options.known_hosts, is_shared=over is not None)

@@ -12,7 +12,7 @@ from trioshell._results import Exited, Signaled, Unreachable
 from trioshell.transports._base import Chunk, Session
 from trioshell.transports._guard import Opening
 from trioshell.transports._openssh_command import Ending
-from trioshell.transports._openssh_guard import Guards
+from trioshell.transports._openssh_guard import Guard, Guards
 from trioshell.transports._openssh_log import CLOSED
 from trioshell.transports._openssh_process import SshProcess
 
@@ -43,12 +43,22 @@ class OpenSshSession(Session):
         guards: end the command on the target.
         token: the one in the command line.
         merge: True if the command's stderr goes where its stdout goes.
+        shared: the guard over whose connection the command goes, if it does.
     """
 
-    def __init__(self, ssh: SshProcess, guards: Guards, token: str, *, merge: bool) -> None:
+    def __init__(
+        self,
+        ssh: SshProcess,
+        guards: Guards,
+        token: str,
+        *,
+        merge: bool,
+        shared: Guard | None = None,
+    ) -> None:
         self.exit: Exited | Signaled | Unreachable | None = None
         self._ssh = ssh
         self._guards = guards
+        self._shared = shared
         # Made for a string, it drops what a login shell says before the command starts.
         self._opening = Opening("", token, merge=merge)
         self._ending = Ending(token)
@@ -57,6 +67,7 @@ class OpenSshSession(Session):
         self._pulling = trio.Lock()
         self._over = trio.Event()  # nothing will come any more
         self._broken: str | None = None
+        self._unclear: str | None = None  # see _ask_shared
         self._drain_until = float("inf")
         self._ended = False  # by us
         self._gone = False  # so says the guard
@@ -72,15 +83,19 @@ class OpenSshSession(Session):
         """
         while self._opening.group is None and not self._over.is_set():
             await self._pull()
-        if self._broken is not None and self._opening.group is None:
+        await self._ask_shared()
+        group = self._opening.group
+        if self._broken is not None and group is None:
             raise TransportError(self._broken)
+        if self._shared is not None and group is not None:
+            await self._shared.know(group)
 
     async def discard(self) -> None:
         """Give up a session that was cancelled before its command had reported.
 
         A command that was being started at that moment is ended all the same.
         """
-        if self._ssh.is_authenticated:
+        if self._ssh.may_have_started:
             with trio.move_on_after(_REPORT_SECONDS), contextlib.suppress(TransportError):
                 await self.wait_started()
         await self.aclose()
@@ -94,6 +109,7 @@ class OpenSshSession(Session):
         if self._ready:
             chunks, self._ready = self._ready, []
             return chunks
+        await self._ask_shared()
         if self._broken is not None and self.exit is None and not self._ended:
             await self._end_broken()
         return ()
@@ -164,14 +180,32 @@ class OpenSshSession(Session):
         if isinstance(left, Exited) and left.rc != 255:
             # It was not our line that ran (a forced command), or its shell could not run it.
             self.exit = left
+        elif self._shared is not None:
+            self._unclear = complaint.reason if complaint else ""
         elif complaint is not None:
             self._broken = complaint.reason
-        elif isinstance(left, Exited) and self._opening.group is not None:
+        else:
+            self._settle_silence()
+
+    def _settle_silence(self) -> None:
+        left = self._ssh.session.exit
+        if isinstance(left, Exited) and self._opening.group is not None:
             # ssh is content, and says 255: a signal ended the reporting shell itself. It
             # survives all but this one (see _openssh_command).
             self.exit = Signaled(9)
         else:
             self._broken = f"ssh to {self._ssh.node} {left or 'ended'} without a word"
+
+    async def _ask_shared(self) -> None:
+        """Where the connection is another ssh's, that one knows why ours has said 255."""
+        if self._unclear is None or self._shared is None:
+            return
+        lost = await self._shared.why_lost()
+        said, self._unclear = self._unclear, None
+        if said or lost:
+            self._broken = lost or said
+        else:
+            self._settle_silence()
 
     # -- its input ---------------------------------------------------------------------
 
@@ -184,8 +218,10 @@ class OpenSshSession(Session):
     # -- the end -----------------------------------------------------------------------
 
     async def end(self, grace: float) -> None:
-        if self._over.is_set() and self._broken is None:
-            return
+        if self._over.is_set():
+            await self._ask_shared()
+            if self._broken is None:
+                return
         try:
             if self.exit is None:
                 self._ended = True
@@ -255,3 +291,5 @@ class OpenSshSession(Session):
             # Shielded: the local ssh must not stay behind. It takes milliseconds.
             with trio.CancelScope(shield=True):
                 await self._ssh.aclose()
+                if self._shared is not None and self._opening.group is not None:
+                    await self._shared.forget(self._opening.group)
