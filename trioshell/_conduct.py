@@ -106,12 +106,13 @@ class Run:
 
     async def _open_and_follow(self) -> Outcome | None:
         """How it ended by itself, or why it could not begin; None if we were cancelled."""
+        if self._feeder.no_way is not None:
+            return Unreachable(self._feeder.no_way)
         transport, job = self._feeder.transport, self._feeder.job
         if transport.connects:
             self._scope.deadline = trio.current_time() + job.connect_timeout
         with self._scope:
             try:
-                await self._feeder.engine.enter_transport(transport)
                 self._session = await transport.open(job, self.node, self.rank)
             except SpawnError as exc:
                 return NotStarted(exc.reason)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trioshell._conduct import Run, conduct
+from trioshell._errors import TransportError
 from trioshell._fanout import Place
 from trioshell._input import Input
 from trioshell._reports import Finished, Report, Started
@@ -34,6 +35,7 @@ class Feeder:
         job: what its transport is asked for.
         transport: the way to the nodes, from `attach` on.
         timeout: seconds that each command may run; None for no bound.
+        no_way: why no node can be reached at all; None if its transport has started.
     """
 
     engine: Engine
@@ -53,6 +55,7 @@ class Feeder:
         self._to_come = True  # nodes may still be picked up
         self._any_opened = False
         self._finished = False
+        self.no_way: str | None = None
         self._limiters: Sequence[trio.CapacityLimiter] = ()
 
     @property
@@ -95,6 +98,11 @@ class Feeder:
         await self.report(Finished(self.worker))
 
     async def _start_runs(self, nursery: trio.Nursery) -> None:
+        # Once, before the first: runs that waited for it side by side would lose their order.
+        try:
+            await self.engine.enter_transport(self.transport)
+        except (TransportError, OSError) as exc:
+            self.no_way = str(exc)
         for rank, node in enumerate(self._targets):
             place = Place()
             await place.take(self._limiters)
