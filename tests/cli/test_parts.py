@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,9 +14,12 @@ from tests.cli.conftest import ROOT
 from trioshell import Aborted, Exited, NodeResult, NotStarted, Signaled, TimedOut, Unreachable
 from trioshell._results import Outcome
 from trioshell.cli._ends import NO_RC, bad_ends, by_rc, max_code
+from trioshell.cli._handlers import Wiring
+from trioshell.cli._naming import Naming
 from trioshell.cli._options import QUIET, Options
 from trioshell.cli._program import make_look
 from trioshell.cli._progress import bytes_text, progress_text
+from trioshell.cli._screen import Screen
 
 
 class Ended:
@@ -163,3 +167,17 @@ def test_only_what_is_needed_is_imported(words: tuple[str, ...], told: str) -> N
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.stdout.splitlines()[-1] == told
+
+
+# -- being ended ---------------------------------------------------------------------------
+
+
+def test_a_command_that_got_the_same_interrupt_was_cut_off_too() -> None:
+    look = make_look(Options())
+    wiring = Wiring(Options(), Screen(pytest.fail), look, Naming(Options()))
+    interrupted = [Aborted(), NotStarted("waited"), Signaled(signal.SIGINT)]
+    others = [Exited(130), Signaled(signal.SIGTERM), TimedOut(1.0), Unreachable("gone")]
+    assert not any(map(wiring.was_cut_off, interrupted))
+    wiring.ended_by = signal.SIGINT
+    assert all(map(wiring.was_cut_off, interrupted))
+    assert not any(map(wiring.was_cut_off, others))

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trioshell import EventHandler
-from trioshell._results import Aborted, NotStarted, Outcome, TimedOut
+from trioshell._results import Aborted, NotStarted, Outcome, Signaled, TimedOut
 from trioshell.cli import _display as display
 from trioshell.cli._ends import NO_RC, bad_ends, by_rc
 from trioshell.cli._options import QUIET, VERBOSE
 from trioshell.cli._rows import Row, Rows
 
 if TYPE_CHECKING:
+    from signal import Signals
+
     from trioshell.cli._display import Group, Look
     from trioshell.cli._naming import Naming
     from trioshell.cli._options import Options
@@ -25,14 +27,22 @@ class Wiring:
     """What every handler is given.
 
     Attributes:
-        quiet_aborts: set when it is known to whoever reads it that nodes were aborted.
+        ended_by: the signal that ended us, once one has: whoever sent it knows why nodes were
+            aborted.
     """
 
     options: Options
     screen: Screen
     look: Look
     naming: Naming
-    quiet_aborts: bool = False
+    ended_by: Signals | None = None
+
+    def was_cut_off(self, outcome: Outcome) -> bool:
+        """Whether a run that ended so was ended because we were to end."""
+        if self.ended_by is None:
+            return False
+        # A command that is being started while ^C is typed may still get it itself.
+        return isinstance(outcome, Aborted | NotStarted) or outcome == Signaled(self.ended_by)
 
 
 class Output(EventHandler):
@@ -101,7 +111,7 @@ class Output(EventHandler):
 
     def _is_told(self, outcome: Outcome) -> bool:
         """Whether this outcome is told: with ``-q -S`` the exit status says it all."""
-        if isinstance(outcome, Aborted | NotStarted) and self.wiring.quiet_aborts:
+        if self.wiring.was_cut_off(outcome):
             return False
         return self.options.verbosity > QUIET or not self.options.max_rc
 

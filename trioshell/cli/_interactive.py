@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trioshell import TrioshellError
 from trioshell._targets import resolve_targets
 from trioshell.cli._program import Program
 from trioshell.cli._signals import signals
@@ -78,8 +79,8 @@ class Conversation:
                     break
                 try:
                     await self._obey(line.strip())
-                except ValueError as exc:  # what was typed is wrong, and that has been described
-                    tell(str(exc))
+                except (ValueError, OSError, TrioshellError) as exc:
+                    tell(str(exc))  # nothing has been started, and whoever types knows why
         return self._status
 
     async def _next_line(self) -> str | None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from trioshell import Task
-from trioshell._results import Aborted, NotStarted
 from trioshell.cli import _display as display
 from trioshell.cli._ends import max_code
 from trioshell.cli._handlers import Wiring, make_handler
@@ -130,7 +129,7 @@ class Program:
                     elif answer is Answer.HURRY:
                         self._screen.drop()
                     else:
-                        self._wiring.quiet_aborts = True
+                        self._wiring.ended_by = signum
                         self._abort()
                         nursery.start_soon(self._lose_patience)
 
@@ -163,14 +162,14 @@ class Program:
             self._report("")
 
     def _tell_interrupt(self) -> None:
-        ended_by = self._interrupts.ended_by
+        ended_by = self._wiring.ended_by
         if ended_by is None:
             return
         left = [
             str(node)
             for worker in self._workers
             for node, result in worker.results().items()
-            if isinstance(result.outcome, Aborted | NotStarted)
+            if self._wiring.was_cut_off(result.outcome)
         ]
         text = _ENDED_BY[ended_by]
         if left:

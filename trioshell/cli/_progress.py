@@ -30,8 +30,8 @@ _NO_COLUMNS = 80
 async def show_progress(screen: Screen, output: Output, total: int) -> None:
     """Draw and draw again how many of `total` nodes are over; runs until it is cancelled."""
     began = trio.current_time()
-    bar = _find_bar()
     await trio.sleep(_FIRST_SECONDS)
+    bar = _find_bar()
     while True:
         seconds = trio.current_time() - began
         screen.set_status(
