@@ -15,16 +15,17 @@ from hypothesis import strategies as st
 from trioshell._message import Message
 from trioshell._msgtree import MsgTree, _Line
 
-KEYS = st.sampled_from(["n1", "n2", "n3", 4, ("a", 5), None, frozenset({6})])
-LINES = st.sampled_from([b"", b"a", b"b", b"a\r", b"\xff"])
-ADDED = st.lists(st.tuples(KEYS, LINES), max_size=30)
-CHOSEN = st.frozensets(KEYS)
+# Few keys and few lines, so that much is equal; and keys of every kind.
+KEYS = st.sampled_from(["n1", 2, ("n", 3), None])
+LINES = st.sampled_from([b"", b"a", b"a\r", b"\xff"])
+ADDED = st.lists(st.tuples(KEYS, LINES), max_size=20)
+CHOSEN = st.frozensets(KEYS, max_size=3)
 
 # What is done to a tree: a line is added, some keys are removed (None: all), or it is cleared.
 Steps = list[tuple[Any, bytes] | frozenset[Any] | str | None]
 STEPS = st.lists(
-    st.tuples(KEYS, LINES) | st.tuples(KEYS, LINES) | CHOSEN | st.just("clear") | st.none(),
-    max_size=40,
+    st.one_of(*[st.tuples(KEYS, LINES)] * 6, *[CHOSEN] * 2, st.sampled_from(["clear", None])),
+    max_size=30,
 )
 
 Model = dict[Hashable, list[bytes]]
@@ -77,6 +78,10 @@ def check(tree: MsgTree, model: Model) -> None:
     assert "absent" not in tree
 
 
+def beginnings(model: Model) -> set[tuple[bytes, ...]]:
+    return {tuple(lines[: n + 1]) for lines in model.values() for n in range(len(lines))}
+
+
 def checked_nodes(tree: MsgTree) -> int:
     """Every node is needed by some key, none has two ways to it; the number of them."""
     wanted = set(tree._ends.values())
@@ -112,10 +117,7 @@ def test_equal_output_is_one_group_in_the_order_of_first_keys(
 
 @given(ADDED)
 def test_equal_beginnings_are_kept_once(added: list[tuple[Any, bytes]]) -> None:
-    beginnings = {
-        tuple(lines[: n + 1]) for lines in modelled(added).values() for n in range(len(lines))
-    }
-    assert checked_nodes(built(added)) == len(beginnings)
+    assert checked_nodes(built(added)) == len(beginnings(modelled(added)))
 
 
 @given(ADDED)
@@ -185,7 +187,32 @@ def test_removal_forgets_the_keys_and_frees_their_lines(steps: Steps) -> None:
                 tree.remove(chosen.__contains__)
                 model = {key: lines for key, lines in model.items() if key not in chosen}
         check(tree, model)
-        checked_nodes(tree)
+        assert checked_nodes(tree) == len(beginnings(model))
+
+
+def test_removal_by_example() -> None:
+    added: list[tuple[Any, bytes]] = [("n1", b"a"), ("n2", b"a"), ("n2", b"b"), ("n3", b"c")]
+    for gone, left in (("n1", 3), ("n2", 2), ("n3", 2)):
+        tree = built([*added, ("n4", b"d"), ("n4", b"e")])
+        tree.remove({gone, "n4"}.__contains__)
+        model = modelled([(key, line) for key, line in added if key != gone])
+        check(tree, model)
+        assert checked_nodes(tree) == len(beginnings(model)) == left
+        for key, line in added:
+            tree.add(key, line)  # what was left is found again, and what was removed is not there
+            model.setdefault(key, []).append(line)
+        check(tree, model)
+        assert checked_nodes(tree) == len(beginnings(model))
+
+
+def test_keys_of_several_groups_come_in_the_order_of_first_addition() -> None:
+    added: list[tuple[Any, bytes]] = [("n3", b"a"), ("n1", b"a"), ("n2", b"a")]
+    tree = built([*added, ("n3", b"b"), ("n1", b"c"), ("n2", b"b")], trace=True)
+    assert list(tree.walk_trace()) == [
+        (b"a", ["n3", "n1", "n2"], 1, 2),
+        (b"b", ["n3", "n2"], 2, 0),
+        (b"c", ["n1"], 2, 0),
+    ]
 
 
 def test_what_was_given_out_stays_as_it_is() -> None:
@@ -199,6 +226,18 @@ def test_what_was_given_out_stays_as_it_is() -> None:
         tree.add("n1", b"other")
         assert list(message) == list(first[0]) == [b"a", b"b"]
         assert [(list(m), keys) for m, keys in walk] == [([b"a"], ["n2"])]
+
+
+def test_what_is_added_while_going_through_a_tree_is_not_met() -> None:
+    for trace in (False, True):
+        tree = built([("n1", b"a"), ("n2", b"b")], trace)
+        for walk in (tree.items, tree.walk, *([tree.walk_trace] if trace else [])):
+            before = len(list(walk()))
+            met = 0
+            for _ in walk():
+                tree.add(f"n{len(tree) + 1}", b"c%d" % len(tree))
+                met += 1
+            assert met == before
 
 
 def test_a_list_of_keys_is_the_callers_own() -> None:

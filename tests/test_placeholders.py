@@ -66,6 +66,7 @@ def rendered(command: str, host: str, hosts: str = "n[1-2]", rank: int = 7) -> s
         ("echo %n %rank %{n}th %{rank}", "echo 7 7 7th 7"),
         ("echo %hosts,%{hosts}", "echo 'n[1-2]','n[1-2]'"),
         ("%h.%h-%h/%h", "n1.n1-n1/n1"),
+        ("$v%h%h", "$v'n1'n1"),
         ("100%% %%h %%%h", "100% %h %n1"),
         ("", ""),
         ("uname -r", "uname -r"),
@@ -209,7 +210,9 @@ def scripts(draw: st.DrawFn) -> tuple[str, str]:
             )
         )
         script += wrap.replace("!", statement)
-        script += draw(st.sampled_from([";", "\n", " && \\\n", " # it's a `\n", '\n#"\n', " >&1;"]))
+        script += draw(
+            st.sampled_from([";", "\n", " && \\\n", " # it's\n# it's `\n", '\n#"\n', " >&1;"])
+        )
     return script + "true", printed
 
 
@@ -310,6 +313,7 @@ def test_where_the_place_is_unsure_only_inert_values_are_put_in(command: str, wh
     "command",
     [
         "echo '<<' %h", 'echo "<<" "%h"', "echo \\` %h", "echo '`' %h", "echo a#b %h",
+        "echo %h#'%h'", "# it's\n# it's\necho %h",
         "echo '#' %h", "echo \\# %h", "# it's\necho %h", "echo $(date) %h", "echo ${v} %h",
         'echo "${v}%h"', "echo $# %h", "echo ${#v} %h", "(echo a; (echo %h))",
         "echo a \\\n %h", "echo a\\\n%h", 'echo "\\$\\\n(%h)"', 'echo "a\\\n%h"',
@@ -343,6 +347,30 @@ def test_checking_costs_nothing_where_every_value_can_be_put_in() -> None:
     hosts = map(lambda _: never(), [1])  # noqa: C417 - an iterator that fails when it is used
     Template("echo %h '%h' \"%hosts\" `echo %n`").check(hosts, "x;y")  # type: ignore[arg-type]  # never seen
     Template(("echo", "`%h`")).check(hosts, "x;y")  # type: ignore[arg-type]  # never seen
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+@pytest.mark.parametrize("name", [*HOSTILE, *PLAIN])
+def test_every_kind_of_quotes_prints_the_plain_name(
+    name: str, shell: list[str], tmp_path: Path
+) -> None:
+    sources = {
+        "%h": name,
+        "'%h'": name,
+        '"%h"': name,
+        "a%h'b%h'\"c%h\"%{h}d": f"a{name}b{name}c{name}{name}d",
+        "\"'%h'\"'\"%h\"'": f"'{name}'\"{name}\"",
+        "v=%h#": f"v={name}#",
+        "$v%h": f"V{name}",
+        '"$v%h"': f"V{name}",
+        "${v}%h'$v%h'": f"V{name}$v{name}",
+        '\\\\%h"\\\\%h\\"%h"': f'\\{name}\\{name}"{name}',
+        "\"'\"%h'\"'": f"'{name}\"",
+    }
+    text = rendered("printf '<%%s>' " + " ".join(sources), name)
+    printed = "".join(f"<{value}>" for value in sources.values())
+    assert output(text, shell, tmp_path, v="V") == (printed.encode(), 0)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)

@@ -48,7 +48,7 @@ class LineCutter:
         if carry:
             # One join, as adding them up would copy the long part twice.
             whole = b"".join((carry, whole))
-            self._carry = carry = bytearray()
+            carry.clear()
         if end != len(chunk):
             carry += chunk[end:]
         return whole
@@ -56,7 +56,7 @@ class LineCutter:
     def finish(self) -> bytes:
         """Return the unfinished last line, ``b""`` if there is none; the cutter is then empty."""
         rest = bytes(self._carry)
-        self._carry = bytearray()
+        self._carry.clear()
         return rest
 
 

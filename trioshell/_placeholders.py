@@ -258,7 +258,7 @@ class _Reader:
     def place(self, written: str) -> tuple[_Place, str]:
         """Where a value stands here, and why if that is unsure; then it has been passed."""
         last, self._last = self._last, "value"
-        fresh, self._fresh = self._fresh, False
+        self._fresh = False
         if last == "dollar":
             raise ValueError(
                 f"command: {written} directly after a '$' would be the name of a variable; "
@@ -270,7 +270,6 @@ class _Reader:
             return _Place.UNSURE, "after a backslash"
         match self._mode:
             case _Mode.COMMENT:
-                self._fresh = fresh
                 return _Place.UNSURE, "in a comment"
             case _Mode.SINGLE:
                 return _Place.SINGLE, ""
