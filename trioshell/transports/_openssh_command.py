@@ -22,7 +22,7 @@ from trioshell.transports._guard import command_line as guarded_line
 
 # The shell in place survives what it can, to report what has become of the command; its own
 # words about that ("Terminated") do not get into the command's stderr.
-_BEFORE = "trap : 1 2 3 10 12 13 14 15;exec 3>&2 2>/dev/null;"
+_BEFORE = "trap : HUP INT QUIT USR1 USR2 PIPE ALRM TERM;exec 3>&2 2>/dev/null;"
 _AFTER = ';s=$?;echo "$t over $s";exit $s'
 _LINE = '(exec "${SHELL:-sh}" -c "$1" 2>&3 3>&-)'
 _VECTOR = '(exec "$@" 2>&3 3>&-)'
