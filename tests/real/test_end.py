@@ -409,6 +409,16 @@ async def test_a_timeout_counts_from_each_node_s_own_start() -> None:
     assert {result.outcome for result in worker.results().values()} == {Exited(0)}
 
 
+async def test_which_timeout_counts() -> None:
+    async with Task(command_timeout=0.2) as task:
+        of_the_task = task.shell("sleep 61")
+        its_own = task.shell("sleep 61", timeout=0.1)
+        none = task.shell("sleep 0.5; echo done", timeout=math.inf)
+    assert only(of_the_task).outcome == TimedOut(0.2)
+    assert only(its_own).outcome == TimedOut(0.1)
+    assert only(none).outcome == Exited(0)
+
+
 async def test_abort_is_safe_at_any_time() -> None:
     recorder = Recorder()
     task = Task(transport="exec", fanout=2, kill_grace=GRACE)
@@ -531,7 +541,9 @@ async def hundreds_aborted(count: int, mark: Mark) -> None:
     assert took < 1 + 1
 
 
-async def test_a_hundred_running_commands_are_gone_within_a_second_of_the_grace(mark: Mark) -> None:
+async def test_a_hundred_running_commands_are_gone_within_a_second_of_the_grace(
+    mark: Mark,
+) -> None:
     await hundreds_aborted(100, mark)
 
 

@@ -15,6 +15,7 @@ from tests.real.probes import AT_ONCE_SECONDS, Recorder, check_order, only, wait
 from trioshell import (
     Aborted,
     Exited,
+    NotStarted,
     Start,
     StreamWorker,
     Task,
@@ -302,6 +303,20 @@ async def test_a_flood_to_a_slow_handler_is_whole() -> None:
     assert numbers == list(range(50_000))
 
 
+async def test_one_that_is_aborted_before_it_starts_closes_its_streams_too() -> None:
+    read, write = os.pipe()
+    worker = StreamWorker()
+    worker.set_reader("stdout", read)
+    worker.abort()
+    with trio.fail_after(AT_ONCE_SECONDS):
+        async with Task() as task:
+            task.schedule(worker)
+    os.close(write)
+    assert isinstance(only(worker).outcome, NotStarted)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(read)
+
+
 async def test_bad_input() -> None:
     worker = StreamWorker()
     read, write = os.pipe()
@@ -335,6 +350,17 @@ async def test_bad_input() -> None:
         with pytest.raises(WorkerError, match="set_write_eof"):
             worker.write(b"x")
     assert only(worker).outcome == Exited(0)
+
+
+async def test_descriptors_that_are_not_open_are_refused_at_the_call() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    os.close(write)
+    worker = StreamWorker()
+    with pytest.raises((ValueError, TypeError), match="source"):
+        worker.set_reader("stdout", read)
+    with pytest.raises((ValueError, TypeError), match="source"):
+        worker.set_reader("stdout", -1)
 
 
 async def test_events_of_a_stream_worker() -> None:
