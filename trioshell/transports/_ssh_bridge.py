@@ -22,7 +22,8 @@ from typing import Any, Protocol, TypeVar
 import asyncssh
 import outcome
 import trio
-import trio_asyncio  # type: ignore[import-untyped]  # it ships no types
+
+from trioshell.transports import _ssh_asyncio
 
 log = logging.getLogger("trioshell.ssh")
 
@@ -101,7 +102,7 @@ class Bridge:
 
     async def _run(self) -> None:
         try:
-            async with trio_asyncio.open_loop() as loop:
+            async with _ssh_asyncio.open_loop() as loop:
                 self._take_over(loop)
                 async with trio.open_nursery() as self.nursery:
                     self._started.set()
@@ -174,7 +175,7 @@ class Bridge:
         self._draining = True
         self._kicked = False
         # asyncio's "running loop" is looked up in the context of the current Trio task.
-        token = trio_asyncio.current_loop.set(self.loop)
+        token = _ssh_asyncio.current_loop.set(self.loop)
         try:
             function(*args)
             ready = self._ready
@@ -187,7 +188,7 @@ class Bridge:
                 for writer in dirty:
                     writer.flush()
         finally:
-            trio_asyncio.current_loop.reset(token)
+            _ssh_asyncio.current_loop.reset(token)
             self._draining = False
 
     def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

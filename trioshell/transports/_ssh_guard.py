@@ -50,7 +50,7 @@ class SshGuard:
                 self.state = "ready"
             else:
                 self._ended[answer.group] = answer
-        self._changed.set()
+        self._notify()
 
     def eof_received(self) -> bool:
         self.fail()
@@ -76,7 +76,7 @@ class SshGuard:
     def fail(self) -> None:
         """It does not answer any more, or never did."""
         self.state = "gone"
-        self._changed.set()
+        self._notify()
 
     def close(self) -> None:
         """Let it go: it ends all that it still knows, and exits."""
@@ -105,17 +105,18 @@ class SshGuard:
         self._write(say_end(group, grace))
         await self._wait(grace + _PATIENCE_SECONDS, lambda: group in self._ended)
         if group not in self._ended:
-            raise TransportError(
-                f"nobody on {self._name} could confirm that the command has been ended; "
-                "what it started there may still run"
-            )
+            raise TransportError(f"nothing on {self._name} confirms that it has been ended")
         return self._ended.pop(group)
 
     async def _wait(self, seconds: float, reached: Callable[[], bool]) -> None:
         with trio.move_on_after(seconds if math.isfinite(seconds) else 1e9):
             while not reached() and self.state != "gone":
-                self._changed = trio.Event()
                 await self._changed.wait()
+
+    def _notify(self) -> None:
+        # A new one at once: there may be many who wait, each for something else.
+        self._changed.set()
+        self._changed = trio.Event()
 
     def _write(self, words: bytes) -> None:
         if self.state != "gone" and self._channel is not None and not self._channel.is_closing():

@@ -28,6 +28,9 @@ _SESSIONS: Final = 10
 # one that is over by then, as most are, costs nothing.
 _WATCHED_TICKS: Final = 2
 
+# How long a server may take to open the guard's session.
+_GUARD_SECONDS: Final = 3.0
+
 # The silence is broken by questions, and the connection is lost at twice the silence allowed.
 _QUESTIONS: Final = 2
 
@@ -57,6 +60,7 @@ class Link:
         self._guard: SshGuard | None = None
         self._guard_link: Link | None = None
         self._questioned = False
+        self._closed = False
 
     @property
     def name(self) -> str:
@@ -101,28 +105,34 @@ class Link:
 
     def _note_idle(self) -> None:
         if not self.busy:
+            self.dismiss_guard()
             self.idle_since = trio.current_time()
             self.pool.note_idle(self)
 
     def close(self) -> None:
         """Close it, and what runs over it. Harmless when repeated."""
+        self._closed = True
         self.bridge.give(self.connection.close)
         if self._guard_link is not None:
             self._guard_link.close()
             self._guard_link = None
         self.pool.drop(self)
 
-    def describe_loss(self, session: LinkSession, exc: Exception | None) -> str:
-        """Why a session has been lost, and what that means for its command."""
+    def describe_loss(self, exc: Exception | None) -> str:
+        """Why a session has been lost."""
+        if self._closed:
+            return f"the connection to {self.name} was closed here"
         if exc is None and self.alive:
             return f"{self.name} has closed the session without an exit status"
-        what = str(exc) if exc is not None and str(exc) else "connection closed"
-        left = (
-            "its guard there ends the command"
-            if session.watched
-            else "what the command started there may still run"
-        )
-        return f"the connection to {self.name} broke: {what}; {left}"
+        what = str(exc or "")
+        if what in ("", "Connection lost"):  # asyncssh's words for an end of file
+            what = "closed by the other side"
+        return f"the connection to {self.name} broke: {what}"
+
+    @property
+    def closed_here(self) -> bool:
+        """True if it was we who closed it."""
+        return self._closed
 
     # -- the guard ----------------------------------------------------------------------
 
@@ -158,11 +168,23 @@ class Link:
     async def end_group(self, group: int, grace: float, over: Callable[[], bool]) -> bool:
         """End a process group; True if it was `over` by itself, and nothing was touched.
 
+        Over another connection, if this one is lost.
+
         Raises:
             TransportError: it is not known what is left there.
         """
-        guard = await self._find_guard()
-        ended = await guard.end(group, grace, over)
+        try:
+            guard = await self._find_guard()
+            ended = await guard.end(group, grace, over)
+        except TransportError:
+            if self.alive:
+                raise
+            other = await self.pool.lend(self.plan)
+            try:
+                guard = await other._find_guard()
+                ended = await guard.end(group, grace, over)
+            finally:
+                other.drop_rider()
         if ended.left:
             pids = ", ".join(map(str, ended.left))
             raise TransportError(f"these processes on {self.name} could not be ended: {pids}")
@@ -198,18 +220,18 @@ class Link:
                 await self._guard_link._open_channel(guard, line)
         except (asyncssh.Error, OSError, TransportError) as exc:
             guard.fail()
-            raise TransportError(
-                f"no guard could be started on {self.name} ({exc}); "
-                "what the command started there may still run"
-            ) from exc
+            raise TransportError(f"no guard could be started on {self.name}: {exc}") from exc
         except BaseException:  # we are being cancelled; who waits for it must not wait for ever
             guard.fail()
             raise
 
     async def _open_channel(self, guard: SshGuard, line: str) -> None:
-        await self.bridge.call(
-            self.connection.create_session(lambda: guard, line, encoding=None, window=65536)
-        )
+        with trio.move_on_after(_GUARD_SECONDS) as scope:
+            await self.bridge.call(
+                self.connection.create_session(lambda: guard, line, encoding=None, window=65536)
+            )
+        if scope.cancelled_caught:
+            raise TransportError("it does not answer")
 
     # -- silence ------------------------------------------------------------------------
 

@@ -123,6 +123,15 @@ class Pool:
         link.add_rider()
         return link
 
+    async def lend(self, plan: Plan, waiting: _Waiting | None = None) -> Link:
+        """A link that is alive, shared with all others; with one rider more."""
+        async with self._looking_at(plan) as target, target.lock:
+            link = next((link for link in target.links if link.alive), None)
+            if link is None:
+                link = await self._log_in(plan, None, waiting or _Waiting("the connection"))
+            link.add_rider()
+            return link
+
     @asynccontextmanager
     async def _looking_at(self, plan: Plan) -> AsyncIterator[_Target]:
         target = self._targets.setdefault(plan.key, _Target())
@@ -269,7 +278,7 @@ class Pool:
         make: MakeSession | None,
         waiting: _Waiting,
     ) -> Login:
-        via = await self._jump(jump, waiting)
+        via = await self.lend(jump, waiting)
         waiting.client = client
         try:
             login = Login(plan, client, keys, self._adder(plan, via), make)
@@ -278,15 +287,6 @@ class Pool:
             via.drop_rider()
             raise
         return login
-
-    async def _jump(self, plan: Plan, waiting: _Waiting) -> Link:
-        """The link of a jump host, shared by all that go over it; with one rider more."""
-        async with self._looking_at(plan) as target, target.lock:
-            link = next((link for link in target.links if link.alive), None)
-            if link is None:
-                link = await self._log_in(plan, None, waiting)
-            link.add_rider()
-            return link
 
     def _adder(self, plan: Plan, via: Link | None) -> Callable[[Any, Any], Link]:
         def add(connection: Any, transport: SocketTransport | None) -> Link:
@@ -362,8 +362,6 @@ class Pool:
                         link.tick()
                     elif now - link.idle_since > _IDLE_SECONDS:
                         link.close()
-                    else:
-                        link.dismiss_guard()
 
     async def close(self) -> None:
         """Close every connection, once what was left to us is done. Never raises; bounded."""

@@ -34,7 +34,19 @@ _DRAIN_SECONDS: Final = 3.0
 _LAST_WORDS_SECONDS: Final = 0.25
 
 # How long to wait for the shell to say which process group it leads.
-_REPORT_SECONDS: Final = 2.0
+_REPORT_SECONDS: Final = 1.0
+
+# How long to wait for the effect of a SIGKILL that the server was asked to send.
+_BLIND_SECONDS: Final = 0.5
+
+# Beyond its grace, an end may take so long: round trips, the start of a guard, and the second
+# that it gives SIGKILL.
+_END_SECONDS: Final = 3.0
+
+# When the connection is lost under a command: how long to try to reach its target anew, to
+# end it there, and the grace that it gets then.
+_AFTER_LOSS_SECONDS: Final = 4.0
+_AFTER_LOSS_GRACE: Final = 1.0
 
 # How long whoever closes a running session waits for its processes to be gone.
 _KILL_SECONDS: Final = 2.0
@@ -148,7 +160,7 @@ class SshSession(LinkSession):
         if data:
             self._store(sname, data)
         elif not had_group and self._opening.group is not None:
-            self._changed.set()  # `end` may be waiting for it
+            self._tell_end()  # it may be waiting for that
 
     def eof_received(self) -> bool:
         self._finish_output()
@@ -168,11 +180,34 @@ class SshSession(LinkSession):
     def connection_lost(self, exc: Exception | None) -> None:
         self._writable.set()
         if self.running and self._reported is None:
-            self._lost = self.link.describe_loss(self, exc)
+            self._lost = self.link.describe_loss(exc)
             if not self._ending:
-                self.exit = Unreachable(self._lost)
+                self._follow_loss()
         self._finish_output()
         self.link.forget(self)
+
+    def _follow_loss(self) -> None:
+        if self.group is None or self.link.closed_here or not self.link.bridge.running:
+            self.exit = Unreachable(f"{self._lost}; {self._perhaps_left()}")
+        else:
+            self.link.bridge.finish_soon(self._end_after_loss, self.group)
+
+    async def _end_after_loss(self, group: int) -> None:
+        """Reach the target anew, and end what nobody will tell us the end of."""
+        left = self._perhaps_left()
+        try:
+            with trio.move_on_after(_AFTER_LOSS_SECONDS):
+                await self.link.end_group(group, _AFTER_LOSS_GRACE, lambda: False)
+                left = "the command has been ended there"
+        except TransportError:
+            pass  # `left` says it
+        finally:
+            self.exit = Unreachable(f"{self._lost}; {left}")
+            self._notify()
+
+    def _perhaps_left(self) -> str:
+        which = "" if self.group is None else f" (process {self.group})"
+        return f"what the command started may still run there{which}"
 
     def pause_writing(self) -> None:
         self._writable = trio.Event()
@@ -192,7 +227,12 @@ class SshSession(LinkSession):
 
     def _notify(self) -> None:
         self._wake.set()
+        self._tell_end()
+
+    def _tell_end(self) -> None:
+        # A new one at once: there may be more than one who waits.
         self._changed.set()
+        self._changed = trio.Event()
 
     def _finish_output(self) -> None:
         if self._no_more_output:
@@ -202,7 +242,7 @@ class SshSession(LinkSession):
             rest = self._opening.rest(sname)
             if rest:
                 self._chunks.append(("stdout" if self._merge else sname, rest))
-        self._changed.set()
+        self._tell_end()
         if self._chunks or not self.running:  # else there is nothing yet that one could do
             self._wake.set()
 
@@ -270,20 +310,26 @@ class SshSession(LinkSession):
         if not self.running:
             await trio.lowlevel.checkpoint()
             return
+        if self._lost:  # its end is under way already
+            await self._wait_until(_AFTER_LOSS_SECONDS, lambda: self.exit is not None)
+            return
         self._ending = True
         failure = ""
         by_itself = False
         try:
-            by_itself = await self._end_all(grace)
+            with trio.move_on_after(grace + _END_SECONDS) as scope:
+                by_itself = await self._end_all(grace)
             self._tried = True
+            if scope.cancelled_caught:
+                raise TransportError(f"{self.link.name} does not answer")
             if by_itself:
                 await self._wait(_REPORT_SECONDS, self._has_reported)
             else:
                 await self._wait(_LAST_WORDS_SECONDS, lambda: self._no_more_output)
         except TransportError as exc:
             self._tried = True
-            failure = exc.reason
-            raise
+            failure = f"{exc.reason}; {self._perhaps_left()}"
+            raise TransportError(failure) from None
         finally:
             # Also when we are cancelled: what has been begun can't be taken back.
             self._settle(by_itself, failure)
@@ -291,10 +337,10 @@ class SshSession(LinkSession):
     def _settle(self, by_itself: bool, failure: str) -> None:
         """Make of what has come while we were ending it what it means."""
         self._ending = False
-        if self._lost:
-            self.exit = Unreachable(f"{self._lost}; {failure}" if failure else self._lost)
-        elif by_itself and self._reported is not None:
+        if by_itself and self._reported is not None:
             self.exit = self._reported
+        elif self._lost and (failure or by_itself):
+            self.exit = Unreachable(f"{self._lost}; {failure}" if failure else self._lost)
         else:
             self._ended = True
             self._writable.set()
@@ -305,8 +351,6 @@ class SshSession(LinkSession):
         await self._wait(_REPORT_SECONDS, lambda: self.group is not None or self._has_reported())
         if self._reported is not None:
             return True
-        if self._lost:
-            raise TransportError(f"what it started on {self.link.name} may still run")
         if self.group is None:
             await self._signal_blindly(grace)
         return await self.link.end_group(self.group, grace, self._has_reported)
@@ -316,14 +360,15 @@ class SshSession(LinkSession):
 
         It reaches the one process that the server started, if the server does it at all.
         """
-        for name, seconds in (("TERM", grace), ("KILL", 1.0)):
+        for name, seconds in (("TERM", grace), ("KILL", _BLIND_SECONDS)):
             if not self.channel.is_closing():
                 self.channel.send_signal(name)
                 self.link.bridge.flush()
             await self._wait(seconds, self._has_reported)
+        if self._lost:
+            raise TransportError("the connection broke")
         raise TransportError(
-            f"the login shell on {self.link.name} did not say which process group it leads; "
-            "what the command started there may still run"
+            f"the login shell on {self.link.name} did not say which process group it leads"
         )
 
     def _has_reported(self) -> bool:
@@ -331,9 +376,11 @@ class SshSession(LinkSession):
 
     async def _wait(self, seconds: float, reached: Callable[[], bool]) -> None:
         """Wait until it is reached, or the connection is lost, or the time is up."""
+        await self._wait_until(seconds, lambda: reached() or bool(self._lost))
+
+    async def _wait_until(self, seconds: float, reached: Callable[[], bool]) -> None:
         with trio.move_on_after(seconds):
-            while not reached() and not self._lost:
-                self._changed = trio.Event()
+            while not reached():
                 await self._changed.wait()
 
     async def aclose(self) -> None:
