@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from trioshell._gathering import Outputs, Shelf
@@ -48,22 +48,22 @@ class Books:
     """What is known of all nodes of one worker.
 
     Args:
-        targets: the nodes (or the one key), in node order. Held as it is: 100 000 nodes that
-            have not been picked up yet cost nothing but their place in it.
+        targets: the nodes (or the one key), in node order, each once. 100 000 nodes that have
+            not been picked up yet cost nothing but their place in a dictionary.
         gather: False to keep no output.
     """
 
-    def __init__(self, targets: Mapping[Hashable, None], gather: bool) -> None:
-        self.targets = targets
+    def __init__(self, targets: Iterable[Hashable], gather: bool) -> None:
+        # Invariant: nodes are picked up in this order, so that those with a book come first.
+        self.targets: dict[Hashable, NodeBook | None] = dict.fromkeys(targets)
         self.gather = gather
         self.timed_out = 0
-        self._picked: dict[Hashable, NodeBook] = {}
         self._shelf = Shelf()
         self._never: NotStarted | None = None
 
     def pick(self, node: Hashable) -> NodeBook:
         """The book of a node that takes its place in the fanout."""
-        book = self._picked[node] = NodeBook(node)
+        book = self.targets[node] = NodeBook(node)
         return book
 
     def close(self, book: NodeBook, outcome: Outcome, now: float) -> None:
@@ -72,7 +72,7 @@ class Books:
         book.outcome = outcome
         if book.started_at is not None:
             book.ended_at = now
-        book.outputs.close(self._shelf)
+        book.outputs = book.outputs.close(self._shelf)
         self.timed_out += isinstance(outcome, TimedOut)
 
     def close_rest(self) -> None:
@@ -80,23 +80,20 @@ class Books:
         self._never = _NEVER
         self._shelf.clear()
 
-    def check_target(self, node: Hashable) -> None:
-        """Raises KeyError if the node is not of this worker."""
-        if node not in self.targets:
-            raise KeyError(node)
-
     def find(self, node: Hashable) -> NodeBook | None:
         """The node's book; None while it waits.
 
         Raises:
             KeyError: it is not of this worker.
         """
-        self.check_target(node)
-        return self._picked.get(node)
+        return self.targets[node]
 
     def picked(self) -> Iterator[NodeBook]:
-        """The nodes that have been picked up, in that order, which is node order."""
-        return iter(self._picked.values())
+        """The nodes that have been picked up, in node order."""
+        for book in self.targets.values():
+            if book is None:
+                return
+            yield book
 
     def result(self, node: Hashable) -> NodeResult:
         """What is known of the node once its run is over.
@@ -118,7 +115,7 @@ class Books:
 
     def messages(self, sname: str, keys: Keys) -> Iterator[tuple[Hashable, Message]]:
         """Each node that has written to the stream, and what, in node order."""
-        for book in self._picked.values():
+        for book in self.picked():
             if keys is None or book.node in keys:
                 message = book.outputs.message(sname)
                 if message:
@@ -126,20 +123,20 @@ class Books:
 
     def rcs(self, keys: Keys) -> Iterator[tuple[Hashable, int]]:
         """Each node that has a return code, and which, in node order."""
-        for book in self._picked.values():
+        for book in self.picked():
             rc = None if book.outcome is None else book.outcome.rc
             if rc is not None and (keys is None or book.node in keys):
                 yield book.node, rc
 
     def nodes_timed_out(self) -> Iterator[Hashable]:
         """Each node whose command ran longer than its timeout, in node order."""
-        for book in self._picked.values():
+        for book in self.picked():
             if isinstance(book.outcome, TimedOut):
                 yield book.node
 
     def flush(self, which: Callable[[str], bool]) -> None:
         """Forget what has been gathered of the streams that `which` names, of all nodes."""
-        for book in self._picked.values():
+        for book in self.picked():
             book.outputs.flush(which)
         self._shelf.clear()
 

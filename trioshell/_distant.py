@@ -81,7 +81,7 @@ class DistantWorker(Worker):
         super().__init__(
             handler,
             work=work,
-            targets=dict.fromkeys(targets),
+            targets=targets,
             nodes=targets,
             timeout=timeout,
             stderr=stderr,

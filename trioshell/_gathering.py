@@ -58,12 +58,12 @@ class LiveStream:
 
 
 class Outputs:
-    """The streams of one node, by name: live ones while it runs, shared ones afterwards."""
+    """The streams of one node, by name, while it runs; or of all that ended with the same."""
 
     __slots__ = ("_live", "_shared")
 
     def __init__(self) -> None:
-        # Invariant: at most one of the two holds anything; `_live` is None once all is over.
+        # Invariant: at most one of the two holds anything.
         self._live: dict[str, LiveStream] | None = None
         self._shared: tuple[_Ended, ...] = ()
 
@@ -107,27 +107,25 @@ class Outputs:
                 stream.flush()
         self._shared = tuple(ended for ended in self._shared if not which(ended[0]))
 
-    def close(self, shelf: Shelf) -> None:
-        """All streams are over: share what is gathered with all who wrote the same."""
-        live, self._live = self._live, None
-        if live:
-            raws = ((sname, stream.raw()) for sname, stream in live.items())
-            self._shared = shelf.share(tuple(pair for pair in raws if pair[1]))
+    def close(self, shelf: Shelf) -> Outputs:
+        """All streams are over: what they are from now on, shared by all who wrote the same."""
+        raws = ((sname, stream.raw()) for sname, stream in self.live().items())
+        return shelf.share(tuple(pair for pair in raws if pair[1]))
 
 
 class Shelf:
     """One copy of each output that any node of the worker has ended with."""
 
     def __init__(self) -> None:
-        self._outputs: dict[tuple[tuple[str, bytes], ...], tuple[_Ended, ...]] = {}
+        self._outputs: dict[tuple[tuple[str, bytes], ...], Outputs] = {}
 
-    def share(self, raws: tuple[tuple[str, bytes], ...]) -> tuple[_Ended, ...]:
-        """These streams, given as name and bytes: the same objects for all that are equal."""
-        shared = self._outputs.get(raws)
-        if shared is None:
-            shared = tuple((sname, raw, Message.from_output(raw)) for sname, raw in raws)
-            self._outputs[raws] = shared
-        return shared
+    def share(self, raws: tuple[tuple[str, bytes], ...]) -> Outputs:
+        """These streams, given as name and bytes: the same object for all that are equal."""
+        outputs = self._outputs.get(raws)
+        if outputs is None:
+            outputs = self._outputs[raws] = Outputs()
+            outputs._shared = tuple((sname, raw, Message.from_output(raw)) for sname, raw in raws)
+        return outputs
 
     def clear(self) -> None:
         """Let go of everything; nodes keep what they share."""

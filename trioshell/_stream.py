@@ -51,7 +51,7 @@ class StreamWorker(Worker):
         self._writers: dict[str, Writer] = {}
         super().__init__(
             handler,
-            targets=None if key is None else {key: None},
+            targets=None if key is None else [key],
             timeout=timeout,
             autoclose=autoclose,
             transport=StreamsTransport(self._readers, self._writers, lambda: self._feeder.nursery),

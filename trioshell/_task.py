@@ -174,7 +174,7 @@ class Task(Overall):
                 raise ValueError(
                     f"transport {transport!r} needs nodes; a command without nodes runs here"
                 )
-            targets = None if key is None else {key: None}
+            targets = None if key is None else [key]
             worker = Worker(handler, work=work, targets=targets, **common)
         return self.schedule(worker)
 

@@ -8,7 +8,7 @@ what lives of it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -73,7 +73,7 @@ class Worker:
         handler: object = None,
         *,
         work: Any = None,
-        targets: Mapping[Hashable, None] | None = None,
+        targets: Iterable[Hashable] | None = None,
         nodes: Any = None,
         timeout: float | None = None,
         stderr: bool | None = None,
@@ -101,7 +101,7 @@ class Worker:
         self._own_limiter = (
             None if fanout is None else trio.CapacityLimiter(check_fanout("fanout", fanout))
         )
-        self._books = Books({self: None} if targets is None else targets, gather)
+        self._books = Books([self] if targets is None else targets, gather)
         self._consumers = Consumers()
         self._feeder = Feeder(self, self._books.targets, self._consumers)
         self._closed = trio.Event()
