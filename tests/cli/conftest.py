@@ -12,7 +12,7 @@ import sys
 import termios
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +64,11 @@ class Programs:
 
     Attributes:
         place: the working directory, and the home, of the programs.
+        started: all of them, to be cleared away.
     """
 
     place: Path
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self, program: str, *words: str, **options: Any) -> subprocess.Popen[bytes]:
         """A program with pipes to its outputs, and an empty input, unless told otherwise."""
@@ -89,7 +91,18 @@ class Programs:
             "cwd": self.place,
             "env": environment,
         }
-        return subprocess.Popen(**(defaults | options))
+        process: subprocess.Popen[bytes] = subprocess.Popen(**(defaults | options))
+        self.started.append(process)
+        return process
+
+    def clear_away(self) -> None:
+        """Leave nothing of what a test that has failed in the middle has started."""
+        for process in self.started:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
 
     def run_many(self, *command_lines: Sequence[str]) -> dict[str, list[Done]]:
         """Each of the command lines on both programs, which run side by side."""
@@ -151,8 +164,10 @@ def make_programs(place: Path) -> Programs:
 
 
 @pytest.fixture
-def programs(tmp_path: Path) -> Programs:
-    return make_programs(tmp_path)
+def programs(tmp_path: Path) -> Iterator[Programs]:
+    made = make_programs(tmp_path)
+    yield made
+    made.clear_away()
 
 
 # Makes the terminal on its input the one that controls it, then becomes the program.
