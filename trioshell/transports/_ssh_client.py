@@ -21,13 +21,13 @@ class Client(asyncssh.SSHClient):
     """asyncssh's questions about one connection, answered from its plan.
 
     Attributes:
-        phase: what is being waited for, for messages.
         verdict: why the host key was not accepted, once it was not.
         banner: what the server had to say before the login.
     """
 
     def __init__(self, plan: Plan, password: Password, bridge: Bridge) -> None:
-        self.phase = "the server's greeting"
+        self._phase = ""
+        self._connection: Any = None
         self.verdict = ""
         self.banner = ""
         self._plan = plan
@@ -36,6 +36,17 @@ class Client(asyncssh.SSHClient):
         self._asked = False
         self._known: list[KnownKey] = []
 
+    @property
+    def phase(self) -> str:
+        """What is being waited for, for messages."""
+        if self._phase:
+            return self._phase
+        greeted = self._connection and self._connection.get_extra_info("server_version")
+        return "the key exchange" if greeted else "the server's greeting"
+
+    def connection_made(self, conn: Any) -> None:
+        self._connection = conn
+
     # -- the host key -------------------------------------------------------------------
 
     def trusted(
@@ -43,7 +54,6 @@ class Client(asyncssh.SSHClient):
     ) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
         """For asyncssh, when it has connected: the keys, authorities and revoked keys."""
         plan = self._plan
-        self.phase = "the key exchange"
         assert plan.known_hosts is not None
         self._known = plan.known_hosts.lookup(plan.alias, plan.port)
         found: dict[str, list[Any]] = {"": [], "@cert-authority": [], "@revoked": []}
@@ -93,10 +103,10 @@ class Client(asyncssh.SSHClient):
     # -- the user -----------------------------------------------------------------------
 
     def begin_auth(self, username: str) -> None:
-        self.phase = "the login"
+        self._phase = "the login"
 
     def auth_completed(self) -> None:
-        self.phase = "the session"
+        self._phase = "the session"
 
     def auth_banner_received(self, msg: str, lang: str) -> None:
         self.banner += msg
