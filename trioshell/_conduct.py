@@ -90,18 +90,18 @@ class Run:
         back first.
         """
         await self._feeder.report(PickedUp(self))
-        outcome = await self._open_and_follow()
-        session = self._session
-        if session is None:
-            return outcome or self._why_not_opened()
         try:
+            outcome = await self._open_and_follow()
+            if self._session is None:
+                return outcome or self._why_not_opened()
             if outcome is None:
-                outcome = await self._end(session)
+                outcome = await self._end(self._session)
             await self._stop_feeding()
         finally:
             # Also when the engine itself is being torn down: a session is always closed.
-            with trio.CancelScope(shield=True):
-                await session.aclose()
+            if self._session is not None:
+                with trio.CancelScope(shield=True):
+                    await self._session.aclose()
         return outcome
 
     async def _open_and_follow(self) -> Outcome | None:

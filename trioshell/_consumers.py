@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections import deque
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
@@ -16,11 +17,31 @@ from trioshell._lines import split_lines
 if TYPE_CHECKING:
     from trioshell._worker import Worker
 
-# How many events may wait for a consumer before the worker's nodes are held back.
-_MOST_EVENTS = 4096
+# How much may wait for a consumer before the worker's nodes are held back: so many entries, or
+# lines of so many bytes. Lines wait as the block that they came in, and become records one by
+# one when they are taken: a record is many times as large as a short line.
+_MOST_ENTRIES = 4096
+_MOST_BYTES = 1 << 20
 
 # A consumer whose task has ended without a word can only be found by looking.
 _LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Lines of one stream of one node, as they came: whole, but perhaps for the very last."""
+
+    worker: Worker
+    node: Hashable
+    sname: str
+    lines: bytes
+
+    def events(self) -> Iterator[Event]:
+        """Each line as the record that consumers get."""
+        return (Read(self.worker, self.node, self.sname, line) for line in split_lines(self.lines))
+
+
+_Entry: TypeAlias = Event | Block
 
 
 class EventStream:
@@ -29,13 +50,17 @@ class EventStream:
     Also a context manager, sync or async, which closes it.
     """
 
-    def __init__(self, missed: Iterator[Event], taken: trio.lowlevel.ParkingLot) -> None:
-        self._events: deque[Event] = deque(missed)
+    def __init__(self, missed: Iterator[_Entry], taken: trio.lowlevel.ParkingLot) -> None:
+        self._entries: deque[_Entry] = deque()
+        self._lines: Iterator[Event] = iter(())  # of the block that is being taken
+        self._bytes = 0
         self._owner = trio.lowlevel.current_task()
         self._ready = trio.lowlevel.ParkingLot()
         self._taken = taken
         self._over = False
         self._bounded = True
+        for entry in missed:
+            self.push(entry)
 
     def __aiter__(self) -> EventStream:
         return self
@@ -43,18 +68,27 @@ class EventStream:
     async def __anext__(self) -> Event:
         self._owner = trio.lowlevel.current_task()
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._events:
-            if self._over:
-                await trio.lowlevel.checkpoint()
-                raise StopAsyncIteration
-            await self._ready.park()
-        if len(self._events) <= _MOST_EVENTS:
+        while True:
+            event = next(self._lines, None)
+            if event is not None:
+                return event
+            if not self._entries:
+                if self._over:
+                    await trio.lowlevel.checkpoint()
+                    raise StopAsyncIteration
+                await self._ready.park()
+                continue
+            entry = self._entries.popleft()
             self._taken.unpark_all()
-        return self._events.popleft()
+            if not isinstance(entry, Block):
+                return entry
+            self._bytes -= len(entry.lines)
+            self._lines = entry.events()
 
     def close(self) -> None:
         """Stop: what has not been taken is dropped, and iterating on ends at once."""
-        self._events.clear()
+        self._entries.clear()
+        self._lines = iter(())
         self.finish()
 
     async def aclose(self) -> None:
@@ -76,10 +110,12 @@ class EventStream:
 
     # -- the engine's side ---------------------------------------------------------------
 
-    def push(self, event: Event) -> None:
-        """Add an event; never blocks. Who pushes reads waits for `wait_room` before."""
+    def push(self, entry: _Entry) -> None:
+        """Add an event, or a block of lines; never blocks."""
         if not self._over:
-            self._events.append(event)
+            self._entries.append(entry)
+            if isinstance(entry, Block):
+                self._bytes += len(entry.lines)
             self._ready.unpark()
 
     def finish(self) -> None:
@@ -98,7 +134,7 @@ class EventStream:
     def full(self) -> bool:
         """True if the worker's nodes have to wait for this consumer."""
         return (
-            len(self._events) > _MOST_EVENTS
+            (len(self._entries) > _MOST_ENTRIES or self._bytes > _MOST_BYTES)
             and self._bounded
             and not self._over
             and inspect.getcoroutinestate(self._owner.coro) != inspect.CORO_CLOSED
@@ -133,10 +169,10 @@ class Consumers:
             self._streams.append(weakref.ref(stream))
         return stream
 
-    def push(self, event: Event) -> None:
-        """Tell all of them."""
+    def push(self, entry: _Entry) -> None:
+        """Tell all of them; never blocks. Who receives output waits for `wait_room` before."""
         for stream in self._alive():
-            stream.push(event)
+            stream.push(entry)
 
     def finish(self) -> None:
         """Tell all of them that there is no more."""
@@ -156,7 +192,7 @@ class Consumers:
                 await self._taken.park()
 
 
-def _missed(worker: Worker) -> Iterator[Event]:
+def _missed(worker: Worker) -> Iterator[_Entry]:
     """The events until now, node by node; of the output, what has been gathered."""
     if not worker.started:
         return
@@ -164,9 +200,8 @@ def _missed(worker: Worker) -> Iterator[Event]:
     books = worker._books
     for book in books.picked():
         yield Pickup(worker, book.node)
-        for sname, block in book.outputs.whole_lines():
-            for line in split_lines(block):
-                yield Read(worker, book.node, sname, line)
+        for sname, lines in book.outputs.whole_lines():
+            yield Block(worker, book.node, sname, lines)
         if book.outcome is not None:
             yield Hup(worker, book.node, book.outcome.rc)
     if worker.closed:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trioshell._events import Close, Event, Hup, Pickup, Read, Start, Written
+from trioshell._consumers import Block
+from trioshell._events import Close, Event, Hup, Pickup, Start, Written
 from trioshell._lifecycle import State, Step
 from trioshell._lines import split_lines
 from trioshell._reports import (
@@ -124,8 +125,8 @@ class Dispatcher:
         for sname, chunk in report.chunks:
             book.step(Step.READ)
             block = book.outputs.stream(sname).add(chunk, gather)
-            if block and (worker._consumers or "ev_read" in worker._methods):
-                await self._tell_lines(worker, run.node, sname, split_lines(block))
+            if block:
+                await self._tell_lines(worker, run.node, sname, block)
 
     async def _on_sent(self, report: Sent) -> None:
         run = report.run
@@ -142,7 +143,7 @@ class Dispatcher:
         for sname, stream in book.outputs.live().items():
             last = stream.finish()
             if last:
-                await self._tell_lines(worker, run.node, sname, [last])
+                await self._tell_lines(worker, run.node, sname, last)
         worker._books.close(book, report.outcome, report.ended_at)
         rc = report.outcome.rc
         worker.current_node, worker.current_rc = run.node, rc
@@ -173,16 +174,14 @@ class Dispatcher:
         if method is not None:
             await self._call(method, worker, *args)
 
-    async def _tell_lines(
-        self, worker: Worker, node: Hashable, sname: str, lines: list[bytes]
-    ) -> None:
+    async def _tell_lines(self, worker: Worker, node: Hashable, sname: str, block: bytes) -> None:
         # All consumers first, and without a pause: one that comes while a handler waits is told
         # of what the books hold, and must not be told of it again.
         if worker._consumers:
-            for line in lines:
-                worker._consumers.push(Read(worker, node, sname, line))
+            worker._consumers.push(Block(worker, node, sname, block))
         method = worker._methods.get("ev_read")
         if method is not None:
+            lines = split_lines(block)
             worker.current_node, worker.current_sname = node, sname
             if sname == worker.SNAME_STDERR:
                 await self._call_with_errors(method, worker, node, sname, lines)

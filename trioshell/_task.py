@@ -79,7 +79,7 @@ class Task(Overall):
         stderr: True to keep stderr apart, unless a worker says otherwise.
         keep_results: False to hold no reference to a worker that is closed, for a Task that
             lives for months. What is read over all workers then raises `TaskError`.
-        kill_grace: seconds between SIGTERM and SIGKILL; 0 kills at once.
+        kill_grace: seconds between SIGTERM and SIGKILL; 0 sends both at once.
 
     Raises:
         ValueError: or TypeError; an argument is wrong.

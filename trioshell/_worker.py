@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
 
@@ -26,6 +26,8 @@ from trioshell.transports import Job, Transport, find_transport
 if TYPE_CHECKING:
     from trioshell._engine import Engine
     from trioshell._task import Task
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
 
 SNAME_STDIN = "stdin"
 SNAME_STDOUT = "stdout"
@@ -158,7 +160,7 @@ class Worker:
 
     # -- its input ---------------------------------------------------------------------------
 
-    def write(self, data: bytes, sname: str | None = None) -> None:
+    def write(self, data: Buffer, sname: str | None = None) -> None:
         """Queue `data` for every target, started or not; returns at once.
 
         A target that has ended, or that has closed its stdin, is passed over. The data is
@@ -166,7 +168,7 @@ class Worker:
         what is written; `send_all` waits.
 
         Args:
-            data: bytes, as many as you like.
+            data: as many bytes as you like, taken as they are now.
             sname: the stream to write to; stdin if it is not given.
 
         Raises:
@@ -183,7 +185,7 @@ class Worker:
         if data and not self.closed:
             self._feeder.put(sname, data)
 
-    async def send_all(self, data: bytes, sname: str | None = None) -> None:
+    async def send_all(self, data: Buffer, sname: str | None = None) -> None:
         """As `write`, then wait until every target that runs has taken it.
 
         Before the first target runs it waits for that; nodes that wait for their place in

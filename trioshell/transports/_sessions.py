@@ -18,9 +18,11 @@ import trio
 
 from trioshell._errors import TransportError
 
-# A snapshot of /proc costs some 10 microseconds a process. A thousand commands that are ended
-# at the same moment share one of this age.
+# A snapshot of /proc costs some 10 microseconds a process, and all commands that are ended at
+# the same moment share it. It is good for so long, or for so many times what it has cost: with
+# thousands of processes we must not be looking all the time.
 _SNAPSHOT_SECONDS = 0.01
+_SNAPSHOT_COSTS = 5
 
 # How often to look whether the last member has gone: soon at first, then ever less.
 _FIRST_LOOK_SECONDS = 0.005
@@ -35,7 +37,7 @@ class SessionTable:
     """The living members of every session on this machine, as of a moment ago."""
 
     def __init__(self) -> None:
-        self._taken_at = float("-inf")
+        self._good_until = float("-inf")
         self._members: dict[int, list[int]] = {}
 
     def members(self, sid: int) -> list[int]:
@@ -43,9 +45,11 @@ class SessionTable:
 
         Nobody can join a session from outside, so once this is empty it stays so.
         """
-        now = trio.current_time()
-        if now - self._taken_at > _SNAPSHOT_SECONDS:
-            self._members, self._taken_at = _take_snapshot(), now
+        begin = trio.current_time()
+        if begin > self._good_until:
+            self._members = _take_snapshot()
+            end = trio.current_time()
+            self._good_until = end + max(_SNAPSHOT_SECONDS, _SNAPSHOT_COSTS * (end - begin))
         return self._members.get(sid, [])
 
 
@@ -120,5 +124,6 @@ async def end_session(
             if not table.members(sid):
                 return
             await trio.sleep(_FIRST_LOOK_SECONDS)
-    left = ", ".join(map(str, table.members(sid)))
-    raise TransportError(f"processes could not be killed and may still run here: {left}")
+    if left := table.members(sid):
+        pids = ", ".join(map(str, left))
+        raise TransportError(f"processes could not be killed and may still run here: {pids}")
