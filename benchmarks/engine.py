@@ -226,7 +226,7 @@ def function_warm_up(who: str) -> None:
     if who == "trioshell":
         from trioshell.transports import ExecTransport  # noqa: F401  # imported lazily else
     elif who == "ClusterShell":
-        import ClusterShell.Worker.Exec  # noqa: F401
+        import ClusterShell.Worker.Exec  # noqa: F401  # it takes its time
 
 
 def perform_apart(work: str, who: str, amount: int) -> Cost:

@@ -33,6 +33,7 @@ from trioshell import (
     TimedOut,
     Worker,
 )
+from trioshell.transports import Chunk, Job, Session, Transport
 
 GRACE = 0.2
 
@@ -541,10 +542,10 @@ async def hundreds_aborted(count: int, mark: Mark) -> None:
     assert took < 1 + 1
 
 
-async def test_a_hundred_running_commands_are_gone_within_a_second_of_the_grace(
+async def test_three_hundred_running_commands_are_gone_within_a_second_of_the_grace(
     mark: Mark,
 ) -> None:
-    await hundreds_aborted(100, mark)
+    await hundreds_aborted(300, mark)
 
 
 @pytest.mark.soak
@@ -552,3 +553,70 @@ async def test_a_thousand_running_commands_are_gone_within_a_second_of_the_grace
     mark: Mark,
 ) -> None:
     await hundreds_aborted(1000, mark)
+
+
+class BrokenSession(Session):
+    """It breaks the contract of a session in one of its methods."""
+
+    def __init__(self, where: str, told: trio.Event) -> None:
+        self.where = where
+        self.told = told
+
+    async def receive(self) -> list[Chunk]:
+        await self.told.wait()
+        if self.where == "receive":
+            raise OddError(self.where)
+        await trio.sleep_forever()
+
+    async def send(self, data: bytes) -> None:
+        await self.told.wait()
+        raise OddError(self.where)
+
+    async def send_eof(self) -> None:
+        raise AssertionError
+
+    async def end(self, grace: float) -> None:
+        if self.where == "end":
+            raise OddError(self.where)
+        self.exit = Exited(0)
+
+    async def aclose(self) -> None:
+        if self.where == "aclose":
+            raise OddError(self.where)
+
+
+class BrokenTransport(Transport):
+    connects = False
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.told = trio.Event()
+
+    def check(self, job: Job) -> None:
+        pass
+
+    async def open(self, job: Job, node: object, rank: int) -> Session:
+        if self.where == "open":
+            await self.told.wait()
+            raise OddError(self.where)
+        return BrokenSession(self.where, self.told)
+
+
+@pytest.mark.parametrize("where", ["open", "receive", "send", "end", "aclose"])
+async def test_a_transport_that_breaks_its_promises_leaves_no_command_of_others_behind(
+    where: str, mark: Mark
+) -> None:
+    transport = BrokenTransport(where)
+    with trio.fail_after(AT_ONCE_SECONDS), pytest.raises(BaseExceptionGroup) as caught:  # noqa: PT012  # a whole Task is what raises
+        async with Task(kill_grace=GRACE) as task:
+            good = task.shell(TREES["deaf"], nodes="n[1-3]", transport="exec")
+            await wait_line(good, times=3)
+            broken = task.shell("anything", nodes="m[1-2]", transport=transport)
+            broken.write(b"data")
+            await wait_until(lambda: task.statistics().running == 5)
+            transport.told.set()
+            if where in ("end", "aclose"):
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                broken.abort()
+    assert caught.group_contains(OddError)
+    assert mark.living() == []

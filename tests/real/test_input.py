@@ -229,8 +229,8 @@ async def test_data_is_taken_as_it_is_at_the_call() -> None:
     data = bytearray(b"then\n")
     task = Task()
     worker = task.shell("cat")
-    worker.write(data)  # type: ignore[arg-type]
-    worker.write(memoryview(b"view\n"))  # type: ignore[arg-type]
+    worker.write(data)
+    worker.write(memoryview(b"view\n"))
     worker.write(b"")
     data[:] = b"now!\n"
     worker.set_write_eof()

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Hashable
+from typing import TYPE_CHECKING
 
 from trioshell._placeholders import Template
 from trioshell.transports._base import Command, Copy, Job, Session, Transport
 from trioshell.transports._launch import launch
 from trioshell.transports._local_copy import local_copy
 from trioshell.transports._supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from ClusterShell.NodeSet import NodeSet
 
 _SHELL = "/bin/sh"
 
@@ -29,7 +33,7 @@ class _Ready:
         self._command: Command = work
         if job.nodes is not None:
             self.template = Template(work)
-            self.hosts = str(job.nodes)
+            self.hosts = _fold_if_used(self.template, job.nodes)
         self.environment = [b"%s=%s" % item for item in os.environb.items()]
 
     def argv(self, node: Hashable, rank: int) -> list[bytes]:
@@ -39,6 +43,11 @@ class _Ready:
         if isinstance(command, str):
             command = (_SHELL, "-c", command)
         return [os.fsencode(word) for word in command]
+
+
+def _fold_if_used(template: Template, nodes: NodeSet) -> str:
+    """The folded names; thousands that do not fold well take seconds, so only for ``%hosts``."""
+    return str(nodes) if template.uses_hosts else ""
 
 
 class ExecTransport(Transport):
@@ -72,7 +81,8 @@ class ExecTransport(Transport):
             )
         if job.nodes is not None:
             work = local_copy(job.work) if isinstance(job.work, Copy) else job.work
-            Template(work).check(job.nodes, str(job.nodes))
+            template = Template(work)
+            template.check(job.nodes, _fold_if_used(template, job.nodes))
 
     async def start(self) -> None:
         self._supervisor = Supervisor.enter()
