@@ -153,6 +153,7 @@ class SshTransport(Transport):
         dropped = [
             f"{keyword} in {place}" + (f" ({NOT_OURS[keyword]})" if NOT_OURS.get(keyword) else "")
             for keyword, place in config.not_honoured().items()
+            if keyword != "stricthostkeychecking" or self._wishes.host_keys != "off"
         ]
         if dropped:
             warnings.warn(f"ssh options that are not honoured: {'; '.join(dropped)}", stacklevel=4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from dataclasses import dataclass
 from typing import Any
 
 import asyncssh
@@ -13,6 +14,19 @@ from trioshell.transports._ssh_bridge import Bridge
 from trioshell.transports._ssh_client import Password
 from trioshell.transports._ssh_identities import Identity, IdentityStore, LoadedIdentity
 from trioshell.transports._ssh_plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The keys for one login.
+
+    Attributes:
+        keys: what asyncssh takes as client keys.
+        tried: what they are, for messages.
+    """
+
+    keys: list[Any]
+    tried: list[str]
 
 
 class Agents:
@@ -31,8 +45,8 @@ class Agents:
         self._passphrases: dict[str, str | None] = {}
         self._lock = trio.Lock()
 
-    async def keys(self, plan: Plan) -> list[Any]:
-        """What asyncssh takes as client keys, in ssh's order.
+    async def offer(self, plan: Plan) -> Offer:
+        """What to offer, in ssh's order.
 
         First the agent's keys that a file names, then the agent's others, then the files.
 
@@ -44,16 +58,18 @@ class Agents:
             for identity in plan.identities
             if (found := await self._load(identity, plan)) is not None
         ]
-        if plan.agent is None:
-            return [pair for found in loaded for pair in found.pairs]
-        offered = await self._from_agent(plan.agent)
+        offered = [] if plan.agent is None else await self._from_agent(plan.agent)
         by_data = {pair.public_data: pair for pair in offered}
         named = [by_data.pop(found.public) for found in loaded if found.public in by_data]
         others = [] if plan.identities_only else list(by_data.values())
         in_agent = {pair.public_data for pair in named}
-        files = [pair for found in loaded if found.public not in in_agent for pair in found.pairs]
+        files = [found for found in loaded if found.public not in in_agent and found.pairs]
+        tried = [str(found.file) for found in files]
+        if named or others:
+            tried.append(f"{len(named) + len(others)} of the agent's keys")
         # A pair remembers what it agreed on with one server, so each connection has its own.
-        return [copy.copy(pair) for pair in (*named, *others)] + files
+        keys = [copy.copy(pair) for pair in (*named, *others)]
+        return Offer([*keys, *(pair for found in files for pair in found.pairs)], tried)
 
     async def _load(self, identity: Identity, plan: Plan) -> LoadedIdentity | None:
         passphrase = self._passphrases.get(str(identity.file))

@@ -34,6 +34,8 @@ class Client(asyncssh.SSHClient):
         self._password = password
         self._bridge = bridge
         self._asked = False
+        self._interactive = False
+        self._gave_password = False
         self._known: list[KnownKey] = []
 
     @property
@@ -118,7 +120,11 @@ class Client(asyncssh.SSHClient):
         return await self._ask(f"{self._plan.user}@{self._plan.name}'s password: ")
 
     def kbdint_auth_requested(self) -> str | None:
-        return None if self._password is None or self._asked else ""
+        # Once, too: a server that offers it may yet have nothing to ask, and fail it each time.
+        if self._password is None or self._asked or self._interactive:
+            return None
+        self._interactive = True
+        return ""
 
     async def kbdint_challenge_received(
         self, name: str, instructions: str, lang: str, prompts: Sequence[tuple[str, bool]]
@@ -135,7 +141,17 @@ class Client(asyncssh.SSHClient):
             answers.append(answer)
         return answers
 
+    @property
+    def gave_password(self) -> bool:
+        """True if the server was given a password, right or wrong."""
+        return self._gave_password
+
     async def _ask(self, prompt: str) -> str | None:
+        answer = await self._answer(prompt)
+        self._gave_password |= answer is not None
+        return answer
+
+    async def _answer(self, prompt: str) -> str | None:
         if not callable(self._password):
             return self._password
         answer = self._password(self._plan.name, prompt)

@@ -133,7 +133,11 @@ class SshConfig:
 
     def not_honoured(self) -> dict[str, Place]:
         """The keywords that would change what happens, and do not here; where each is said."""
-        return self._not_ours
+        return {
+            keyword: place
+            for keyword, place in self._not_ours.items()
+            if keyword not in self._asked  # the caller has said otherwise
+        }
 
     def mentions(self, keyword: str) -> bool:
         """True if a keyword (in lower case) is in any of the files or options."""

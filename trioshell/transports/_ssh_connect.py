@@ -69,6 +69,9 @@ async def _connect(address: Address, bind_address: str | None) -> socket.socket:
     family, where = address
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
+        # asyncssh, and the system below it, open files for a moment while logging in, and take
+        # the lack of a descriptor for something else. So there must be one to spare.
+        os.close(os.open(os.devnull, os.O_RDONLY))
         if bind_address is not None:
             sock.bind((bind_address, 0))
         try:

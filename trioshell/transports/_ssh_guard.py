@@ -23,10 +23,12 @@ class SshGuard:
 
     Attributes:
         state: ``"starting"``, ``"ready"`` or ``"gone"``.
+        left: set when it has exited, or its connection has gone.
     """
 
     def __init__(self, token: str, name: str, flush: Callable[[], None]) -> None:
         self.state = "starting"
+        self.left = trio.Event()
         self._name = name
         self._flush = flush
         self._answers = Answers(token)
@@ -54,7 +56,7 @@ class SshGuard:
 
     def eof_received(self) -> bool:
         self.fail()
-        return False
+        return True
 
     def exit_status_received(self, status: int) -> None:
         self.fail()
@@ -64,6 +66,7 @@ class SshGuard:
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.fail()
+        self.left.set()
 
     def pause_writing(self) -> None:
         pass  # what we write is a few bytes a command
@@ -78,11 +81,14 @@ class SshGuard:
         self.state = "gone"
         self._notify()
 
-    def close(self) -> None:
+    def dismiss(self) -> None:
         """Let it go: it ends all that it still knows, and exits."""
         self.fail()
-        if self._channel is not None:
-            self._channel.close()
+        if self._channel is None:  # it never came
+            self.left.set()
+        elif not self._channel.is_closing():
+            self._channel.write_eof()
+            self._flush()
 
     def know(self, group: int) -> None:
         """Have it end this group as well if the connection dies."""

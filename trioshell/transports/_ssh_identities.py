@@ -97,11 +97,13 @@ class LoadedIdentity:
     """A key in memory.
 
     Attributes:
+        file: where it came from.
         public: the public key's data, by which an agent's key is recognised.
-        pair: what asyncssh takes: a key, or a key with its certificate. None if only the
-            public half is known (it is encrypted, or a file with a public key).
+        pairs: what asyncssh takes: the key with each of its certificates, and the key. None
+            if only its public half is known (it is locked, or a file with a public key).
     """
 
+    file: Path
     public: bytes
     pairs: list[Any]
 
@@ -146,29 +148,29 @@ def _load(
 
     data = identity.file.read_bytes()
     if _is_public(data):
-        return LoadedIdentity(asyncssh.import_public_key(data).public_data, [])
+        return LoadedIdentity(identity.file, asyncssh.import_public_key(data).public_data, [])
     try:
         key = asyncssh.import_private_key(data, passphrase)
-    except asyncssh.KeyEncryptionError:
-        raise ValueError(f"the passphrase of key file {identity.file} is wrong") from None
-    except (asyncssh.KeyImportError, ValueError) as exc:
-        if passphrase is None and is_encrypted(data):
-            return _public_half(identity.file)
-        raise ValueError(f"key file {identity.file} cannot be used: {exc}") from None
+    except ValueError as exc:  # all of asyncssh's own among them
+        if not is_encrypted(data):
+            raise ValueError(f"key file {identity.file} cannot be used: {exc}") from None
+        if passphrase is not None:
+            raise ValueError(f"key file {identity.file} cannot be unlocked: {exc}") from None
+        return _public_half(identity.file)
     pairs: list[Any] = [
         (key, certificate)
         for file in (*certificates, Path(f"{identity.file}-cert.pub"))
         for certificate in _certificates(file)
         if certificate.key.public_data == key.public_data
     ]
-    return LoadedIdentity(key.public_data, [*pairs, key])
+    return LoadedIdentity(identity.file, key.public_data, [*pairs, key])
 
 
 def _public_half(file: Path) -> LoadedIdentity | None:
     import asyncssh
 
     try:
-        return LoadedIdentity(asyncssh.read_public_key(f"{file}.pub").public_data, [])
+        return LoadedIdentity(file, asyncssh.read_public_key(f"{file}.pub").public_data, [])
     except (OSError, asyncssh.KeyImportError):
         return None
 

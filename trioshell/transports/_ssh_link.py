@@ -31,6 +31,9 @@ _WATCHED_TICKS: Final = 2
 # How long a server may take to open the guard's session.
 _GUARD_SECONDS: Final = 3.0
 
+# How long a guard may take to exit before its connection may be closed.
+_LEAVE_SECONDS: Final = 0.5
+
 # The silence is broken by questions, and the connection is lost at twice the silence allowed.
 _QUESTIONS: Final = 2
 
@@ -113,9 +116,7 @@ class Link:
         """Close it, and what runs over it. Harmless when repeated."""
         self._closed = True
         self.bridge.give(self.connection.close)
-        if self._guard_link is not None:
-            self._guard_link.close()
-            self._guard_link = None
+        self.dismiss_guard()
         self.pool.drop(self)
 
     def describe_loss(self, exc: Exception | None) -> str:
@@ -200,9 +201,14 @@ class Link:
     def dismiss_guard(self) -> None:
         """Let the guard go, as there is nothing to guard; the next one is started when needed."""
         guard, self._guard = self._guard, None
-        if guard is not None:
-            self.bridge.give(guard.close)
         spare, self._guard_link = self._guard_link, None
+        if guard is not None and self.bridge.running:
+            guard.dismiss()
+            self.pool.bridge.finish_soon(self._see_off, guard, spare)
+
+    async def _see_off(self, guard: SshGuard, spare: Link | None) -> None:
+        with trio.move_on_after(_LEAVE_SECONDS):
+            await guard.left.wait()
         if spare is not None:
             spare.drop_rider()
             spare.close()

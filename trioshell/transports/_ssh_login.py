@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncssh
 
 from trioshell._errors import TransportError
+from trioshell.transports._ssh_agent import Offer
 from trioshell.transports._ssh_client import Client
 from trioshell.transports._ssh_plan import ALGORITHMS, Plan
 from trioshell.transports._ssh_session import LinkSession
@@ -56,7 +57,7 @@ class Login:
         self,
         plan: Plan,
         client: Client,
-        keys: Sequence[Any],
+        offer: Offer,
         make_link: Callable[[Any, SocketTransport | None], Link],
         make_session: Callable[[Link], LinkSession] | None,
     ) -> None:
@@ -64,7 +65,7 @@ class Login:
         self.session: LinkSession | None = None
         self._plan = plan
         self._client = client
-        self._keys = keys
+        self._offer = offer
         self._make_link = make_link
         self._make_session = make_session
 
@@ -95,7 +96,7 @@ class Login:
         options: dict[str, Any] = {
             "username": plan.user,
             "client_factory": lambda: self._client,
-            "client_keys": list(self._keys) or None,
+            "client_keys": self._offer.keys or None,
             "known_hosts": self._client.trusted if plan.known_hosts is not None else None,
             "host_key_alias": plan.alias,
             "agent_path": None,  # its keys are among client_keys, asked for once for all
@@ -114,6 +115,29 @@ class Login:
             if keyword in plan.keywords:
                 options[name] = _supported(name, options[name], plan.keywords[keyword])
         return options
+
+    def describe(self, exc: BaseException) -> TransportError:
+        """What its failure means, for a person who can do something about it."""
+        plan, client = self._plan, self._client
+        where = plan.where
+        if isinstance(exc, TransportError):
+            return exc
+        if isinstance(exc, asyncssh.HostKeyNotVerifiable):
+            return TransportError(client.describe_refusal(str(exc)))
+        if isinstance(exc, asyncssh.PermissionDenied):
+            tried = [*self._offer.tried, *(["the password"] if client.gave_password else [])]
+            what = f"tried: {', '.join(tried)}" if tried else "there was nothing to try"
+            return TransportError(f"{where} refused the login of user {plan.user!r} ({what})")
+        if isinstance(exc, asyncssh.ChannelOpenError) and plan.via is not None:
+            return TransportError(f"jump host {plan.via.where} can't reach {where}: {exc}")
+        if isinstance(exc, (asyncssh.ConnectionLost, OSError)):
+            what = f"{where} closed the connection during {client.phase}"
+            said = f" ({exc.strerror})" if isinstance(exc, OSError) and exc.strerror else ""
+            early = client.phase in ("the server's greeting", "the key exchange")
+            return (Dropped if early else TransportError)(what + said)
+        if isinstance(exc, asyncssh.Error):
+            return TransportError(f"{where} failed during {client.phase}: {exc}")
+        return TransportError(f"{where} can't be logged in to: {exc}")
 
 
 def _supported(name: str, wanted: str, place: str) -> str:
@@ -136,24 +160,3 @@ def _supported(name: str, wanted: str, place: str) -> str:
             return "default"
         raise ValueError(f"{place}: none of the algorithms in {wanted!r} is known here")
     return prefix + ",".join(found)
-
-
-def describe(exc: BaseException, plan: Plan, client: Client) -> TransportError:
-    """What a failed login means, for a person who can do something about it."""
-    where = plan.where
-    if isinstance(exc, TransportError):
-        return exc
-    if isinstance(exc, asyncssh.HostKeyNotVerifiable):
-        return TransportError(client.describe_refusal(str(exc)))
-    if isinstance(exc, asyncssh.PermissionDenied):
-        return TransportError(f"{where} refused the login of user {plan.user!r}: {exc}")
-    if isinstance(exc, asyncssh.ChannelOpenError) and plan.via is not None:
-        return TransportError(f"jump host {plan.via.where} can't reach {where}: {exc}")
-    if isinstance(exc, (asyncssh.ConnectionLost, OSError)):
-        what = f"{where} closed the connection during {client.phase}"
-        said = f" ({exc.strerror})" if isinstance(exc, OSError) and exc.strerror else ""
-        early = client.phase in ("the server's greeting", "the key exchange")
-        return (Dropped if early else TransportError)(what + said)
-    if isinstance(exc, asyncssh.Error):
-        return TransportError(f"{where} failed during {client.phase}: {exc}")
-    return TransportError(f"{where} can't be logged in to: {exc}")

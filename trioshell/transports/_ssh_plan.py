@@ -108,9 +108,12 @@ class Plan:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Equal for two names of the same target, over the same way, as the same user."""
+        """Equal for what may share a connection: one name, over one way, as one user.
+
+        Two names of one address may not: the config may tell them apart by their keys.
+        """
         over = self.via.key if self.via else self.proxy_command
-        return (self.host, self.port, self.user, self.alias, over)
+        return (self.name, self.host, self.port, self.user, over)
 
     @property
     def where(self) -> str:

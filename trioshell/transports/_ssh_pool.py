@@ -14,12 +14,12 @@ import asyncssh
 import trio
 
 from trioshell._errors import TransportError
-from trioshell.transports._ssh_agent import Agents
+from trioshell.transports._ssh_agent import Agents, Offer
 from trioshell.transports._ssh_bridge import Bridge
 from trioshell.transports._ssh_client import Client, Password
 from trioshell.transports._ssh_connect import ProxyProgram, connect_tcp
 from trioshell.transports._ssh_link import Link
-from trioshell.transports._ssh_login import Dropped, Login, describe
+from trioshell.transports._ssh_login import Dropped, Login
 from trioshell.transports._ssh_names import Names
 from trioshell.transports._ssh_plan import Plan
 from trioshell.transports._ssh_session import LinkSession
@@ -240,9 +240,10 @@ class Pool:
             except OSError as exc:
                 if exc.errno not in _NO_DESCRIPTORS:
                     raise TransportError(f"can't connect to {plan.where}: {_said(exc)}") from None
-                if self._close_idle(8):
-                    continue
                 waiting.note("there is no free file descriptor here")
+                if not self._close_idle(8):
+                    await trio.sleep(_FIRST_PAUSE_SECONDS)
+                continue
             await trio.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
@@ -250,11 +251,11 @@ class Pool:
         client = Client(plan, self._password, self.bridge)
         waiting.client = client
         try:
-            keys = await self._agents.keys(plan)
+            offer = await self._agents.offer(plan)
         except ValueError as exc:
             raise TransportError(str(exc)) from None
         if plan.via is not None:
-            return await self._attempt_over(plan.via, plan, client, keys, make, waiting)
+            return await self._attempt_over(plan.via, plan, client, offer, make, waiting)
         if plan.proxy_command is not None:
             program = await ProxyProgram.start(plan.proxy_command)
             transport = SocketTransport(self.bridge, program.socket)
@@ -265,8 +266,8 @@ class Pool:
                 self._names, plan.host, plan.port, plan.family, plan.bind_address
             )
             transport = SocketTransport(self.bridge, sock)
-        login = Login(plan, client, keys, self._adder(plan, None), make)
-        await self._finish(login, login.over_socket(sock, transport), plan, client)
+        login = Login(plan, client, offer, self._adder(plan, None), make)
+        await self._finish(login, login.over_socket(sock, transport))
         return login
 
     async def _attempt_over(
@@ -274,15 +275,15 @@ class Pool:
         jump: Plan,
         plan: Plan,
         client: Client,
-        keys: list[Any],
+        offer: Offer,
         make: MakeSession | None,
         waiting: _Waiting,
     ) -> Login:
         via = await self.lend(jump, waiting)
         waiting.client = client
         try:
-            login = Login(plan, client, keys, self._adder(plan, via), make)
-            await self._finish(login, login.over_link(via), plan, client)
+            login = Login(plan, client, offer, self._adder(plan, via), make)
+            await self._finish(login, login.over_link(via))
         except BaseException:  # whatever it was, the link that would have held it is not there
             via.drop_rider()
             raise
@@ -298,7 +299,7 @@ class Pool:
 
         return add
 
-    async def _finish(self, login: Login, coroutine: Any, plan: Plan, client: Client) -> None:
+    async def _finish(self, login: Login, coroutine: Any) -> None:
         task = self.bridge.spawn(coroutine)
         try:
             await self.bridge.wait(task)
@@ -318,7 +319,7 @@ class Pool:
                 if login.session is not None:
                     login.link.release(login.session)
                 login.link.close()
-            raise describe(exc, plan, client) from exc
+            raise login.describe(exc) from exc
 
     # -- keeping and closing ------------------------------------------------------------
 
