@@ -317,7 +317,7 @@ class OpensOtherwise(Way):
 
 class OpensThenIsCancelled(Way):
     async def open(self, job: Job, node: Hashable, rank: int) -> Session:
-        with trio.CancelScope(shield=True):
+        with trio.CancelScope(shield=True):  # which is the mistake
             session = await super().open(job, node, rank)
         await trio.lowlevel.checkpoint()
         return session

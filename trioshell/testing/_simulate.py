@@ -66,4 +66,5 @@ def _order_from(seed: int) -> Iterator[None]:
         yield
     finally:
         scheduler._r.setstate(state)
+        # As above.
         setattr(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", sorted_before)  # noqa: B010
