@@ -26,13 +26,21 @@ async def test_on_the_embedded_cluster() -> None:
         await cluster.wait_until(lambda seen: seen.connections_now == 0)
 
 
+@pytest.mark.soak  # every clause with a login for each session takes its time
 async def test_on_a_real_server_as_an_ordinary_user(sshd: Sshd, users: Users) -> None:
     exclude = dict.fromkeys(("unreachable", "task_unreachable"), NOT_HERE)
     transport = OpenSshTransport(**sshd.options(users.sh))
     await check_transport(transport, "any[1-2]", exclude=exclude, clause_timeout=60)
 
 
-@pytest.mark.parametrize("name", ["root", "csh", "fish"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "root",
+        pytest.param("csh", marks=pytest.mark.soak),
+        pytest.param("fish", marks=pytest.mark.soak),
+    ],
+)
 async def test_on_a_real_server_as(
     sshd: Sshd, users: Users, name: Literal["root", "csh", "fish"]
 ) -> None:

@@ -28,6 +28,7 @@ async def test_the_contract_is_kept_over_shared_connections() -> None:
         await cluster.wait_until(lambda seen: seen.connections_now == 0)
 
 
+@pytest.mark.soak  # as over connections of the embedded cluster, and slower
 async def test_the_contract_is_kept_with_a_real_server(sshd: Sshd) -> None:
     exclude = dict.fromkeys(("unreachable", "task_unreachable"), "every name leads to this server")
     exclude["leaks"] = "tried on the embedded cluster"
