@@ -42,7 +42,8 @@ class SshGuard:
         self._channel = channel
 
     def session_started(self) -> None:
-        pass
+        if self.state == "gone":  # it has been dismissed before it came
+            self._channel.write_eof()
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         if datatype is not None:
@@ -84,9 +85,7 @@ class SshGuard:
     def dismiss(self) -> None:
         """Let it go: it ends all that it still knows, and exits."""
         self.fail()
-        if self._channel is None:  # it never came
-            self.left.set()
-        elif not self._channel.is_closing():
+        if self._channel is not None and not self._channel.is_closing():
             self._channel.write_eof()
             self._flush()
 

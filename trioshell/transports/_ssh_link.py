@@ -226,9 +226,11 @@ class Link:
                 await self._guard_link._open_channel(guard, line)
         except (asyncssh.Error, OSError, TransportError) as exc:
             guard.fail()
+            guard.left.set()
             raise TransportError(f"no guard could be started on {self.name}: {exc}") from exc
         except BaseException:  # we are being cancelled; who waits for it must not wait for ever
             guard.fail()
+            guard.left.set()
             raise
 
     async def _open_channel(self, guard: SshGuard, line: str) -> None:

@@ -12,15 +12,10 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from trioshell.transports import _ssh_options as known
-from trioshell.transports._ssh_config import (
-    HostSettings,
-    SshConfig,
-    expand_command,
-    expand_path,
-    tokens,
-)
+from trioshell.transports._ssh_config import HostSettings, SshConfig
 from trioshell.transports._ssh_identities import Identity, default_identities
 from trioshell.transports._ssh_known_hosts import KnownHosts
+from trioshell.transports._ssh_tokens import expand_command, expand_path
 
 HostKeys: TypeAlias = Literal["strict", "accept-new", "off"]
 
@@ -161,7 +156,7 @@ class Planner:
     def _plan(self, name: str, settings: HostSettings, jump: str | None, depth: int) -> Plan:
         if depth > _MOST_JUMPS:
             raise ValueError(f"the jump hosts on the way to {name} jump over each other")
-        words = tokens(name, settings, self._local_user)
+        words = settings.tokens(name, self._local_user)
         port = int(settings.first("port") or 22)
         host = words["h"]
         jump = jump if jump is not None else self._proxy_jump(settings)
