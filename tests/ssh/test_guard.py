@@ -39,8 +39,17 @@ SHELLS = [
 every_shell = pytest.mark.parametrize("shell", SHELLS)
 
 
+EMPTY_HOME: list[Path] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _empty_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    EMPTY_HOME[:] = [tmp_path_factory.mktemp("home")]  # fish writes into it
+
+
 def environment(shell: str, home: Path | None = None) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "SHELL": shell, "HOME": str(home or "/nonexistent")}
+    # The mark by which the conftest above finds what is left behind is in there too.
+    return dict(os.environ) | {"SHELL": shell, "HOME": str(home or EMPTY_HOME[0])}
 
 
 def login(shell: str, line: str, home: Path | None = None) -> subprocess.CompletedProcess[bytes]:

@@ -249,7 +249,8 @@ def _check_options(options: Mapping[Any, Any] | None) -> dict[str, str]:
 def _paths(argument: str, value: Any) -> tuple[Path, ...]:
     if value is None:
         return ()
-    paths = (value,) if isinstance(value, (str, os.PathLike)) else tuple(value)
+    several = isinstance(value, Iterable) and not isinstance(value, (str, os.PathLike))
+    paths = tuple(value) if several else (value,)
     for path in paths:
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"{argument} must be file names, not {path!r}")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import asyncssh
 import trio
 
+from trioshell._errors import TransportError
 from trioshell._results import Exited, Unreachable
 from trioshell.transports._base import Chunk, Copy
-from trioshell.transports._ssh_files import Transfer
+from trioshell.transports._openssh_files import Transfer
+from trioshell.transports._openssh_sftp import Sftp, SftpLost
+from trioshell.transports._ssh_channel import WINDOW_BYTES
 from trioshell.transports._ssh_session import LinkSession
 
 if TYPE_CHECKING:
@@ -22,88 +23,124 @@ _TIDY_SECONDS: Final = 2.0
 
 
 class CopySession(LinkSession):
-    """A copy over SFTP.
+    """A copy over the target's SFTP server; also what asyncssh calls its session.
 
     Attributes:
-        transfer: how far it has come, once it has begun.
+        transfer: how far it has come.
     """
 
     def __init__(self, link: Link, copy: Copy, *, merge: bool) -> None:
         super().__init__(link)
-        self.transfer: Transfer | None = None
-        self._copy = copy
+        self._sftp = Sftp(self.channel.send, self._receive_sftp)
+        self.transfer = Transfer(self._sftp, link.plan.name, copy, self._say)
         self._sname = "stdout" if merge else "stderr"
         self._said: list[Chunk] = []
-        self._task: asyncio.Task[None] | None = None
-        self._over = False
-        self._wake = trio.Event()
+        self._news = trio.Event()
+        self._scope = trio.CancelScope()
+        self._working = False
+        self._over = trio.Event()
 
     async def start(self) -> None:
-        self.channel = await self.link.connection.start_sftp_client()
-        self.transfer = Transfer(self.channel, self.link.plan.name, self._copy, self._say)
-        self._task = asyncio.ensure_future(self.transfer.run())
-        self._task.add_done_callback(self._finished)
+        await self.link.connection.create_session(
+            lambda: self, subsystem="sftp", encoding=None, window=WINDOW_BYTES
+        )
+        self._working = True
+        # It belongs to no caller's scope: who receives may be cancelled, and come again.
+        self.link.bridge.nursery.start_soon(self._work)
+
+    async def _work(self) -> None:
+        try:
+            with self._scope:
+                await self._sftp.start()
+                await self.transfer.run()
+                self.exit = Exited(1 if self.transfer.failed else 0)
+        except (SftpLost, trio.BrokenResourceError) as exc:
+            self.exit = Unreachable(f"{self.link.name}: {exc}")
+        except Exception as exc:  # noqa: BLE001  # a bug of ours: it must not end the others
+            self._say(f"{type(exc).__name__}: {exc}")
+            self.exit = Exited(1)
+        finally:
+            self._over.set()
+            self._news.set()
 
     def _say(self, text: str) -> None:
-        self._said.append((self._sname, f"{text}\n".encode()))
-        self._wake.set()
+        self._said.append((self._sname, f"{text}\n".encode(errors="surrogateescape")))
+        self._news.set()
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        assert self.transfer is not None
-        if not task.cancelled():
-            exc = task.exception()
-            if exc is None:
-                self.exit = Exited(1 if self.transfer.failed else 0)
-            elif isinstance(exc, asyncssh.Error):
-                self.exit = Unreachable(f"the connection to {self.link.name} broke: {exc}")
-            else:
-                self._say(f"{type(exc).__name__}: {exc}")
-                self.exit = Exited(1)
-        self._over = True
-        self._wake.set()
+    async def _receive_sftp(self) -> bytes:
+        while True:
+            if data := b"".join(data for sname, data in self.channel.take() if sname == "stdout"):
+                return data
+            if self.channel.ended:
+                return b""
+            await self.channel.wait()
+
+    # -- what asyncssh calls ------------------------------------------------------------
+
+    def connection_made(self, channel: Any) -> None:
+        self.channel.raw = channel
+
+    def session_started(self) -> None:
+        pass
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        self.channel.store("stdout" if datatype is None else "stderr", data)
+
+    def eof_received(self) -> bool:
+        self.channel.end()
+        return False
+
+    def exit_status_received(self, status: int) -> None:
+        pass  # its output ends then, which is enough
+
+    def exit_signal_received(self, name: str, core: bool, message: str, lang: str) -> None:
+        pass  # as above
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.channel.end()
+
+    def pause_writing(self) -> None:
+        self.channel.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.channel.resume_writing()
+
+    # -- what the engine calls ----------------------------------------------------------
 
     async def receive(self) -> Sequence[Chunk]:
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._said and not self._over:
-            self._wake = trio.Event()
-            await self._wake.wait()
+        while not self._said and not self._over.is_set():
+            self._news = trio.Event()
+            await self._news.wait()
         said, self._said = self._said, []
         return said
 
     async def send(self, data: bytes) -> None:
-        await trio.lowlevel.checkpoint_if_cancelled()
+        await trio.lowlevel.checkpoint()
         raise trio.BrokenResourceError("a copy reads no input")
 
     async def send_eof(self) -> None:
-        await trio.lowlevel.checkpoint_if_cancelled()
+        await trio.lowlevel.checkpoint()
 
     async def end(self, grace: float) -> None:
-        await self._stop()
+        self._scope.cancel()
+        with trio.move_on_after(_TIDY_SECONDS):
+            await self._over.wait()
+        if not self._over.is_set():
+            raise TransportError(
+                f"{self.link.name} does not answer; a file may be left there in part, "
+                "under a name with .trioshell- in it"
+            )
 
     async def aclose(self) -> None:
+        self._scope.cancel()
         try:
-            await self._stop()
+            if self._working:
+                with trio.move_on_after(_TIDY_SECONDS):
+                    await self._over.wait()
         finally:
-            self._release()
+            self.channel.abort()  # which also ends what the copy may still wait for
+            self.link.release(self)
 
     async def kill(self) -> None:
         await self.aclose()
-
-    async def _stop(self) -> None:
-        task: Any = self._task
-        if task is None or task.done():
-            await trio.lowlevel.checkpoint()
-            return
-        self.link.bridge.give(task.cancel)
-        with trio.move_on_after(_TIDY_SECONDS):
-            while not self._over:
-                self._stopped = trio.Event()
-                task.add_done_callback(lambda _: self._stopped.set())
-                await self._stopped.wait()
-
-    def _release(self) -> None:
-        self._over = True
-        self._wake.set()
-        if self.channel is not None:
-            self.link.bridge.give(self.channel.exit)
-        self.link.release(self)

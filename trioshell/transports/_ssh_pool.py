@@ -190,14 +190,14 @@ class Pool:
         assert scope.cancelled_caught
         link.close()
         link.release(session)
-        if session.channel is not None:
+        if session.begun:
             raise TransportError(f"{link.name} did not say whether it has started the command")
         raise _Stale("it does not answer any more")
 
     def _refused(self, link: Link, session: LinkSession, exc: Exception) -> None:
         """A kept connection did not open a session: raise what that means."""
         link.release(session)
-        if session.channel is not None:
+        if session.begun:
             if isinstance(exc, asyncssh.ChannelOpenError) and link.alive:
                 raise TransportError(f"{link.name} does not run commands: {exc}") from None
             raise TransportError(f"{link.name} was lost while the command was sent: {exc}")
@@ -305,7 +305,7 @@ class Pool:
             await self.bridge.wait(task)
         except trio.Cancelled:
             session, link = login.session, login.link
-            if session is not None and session.channel is not None:
+            if session is not None and session.begun:
                 self.bridge.finish_soon(self._abandon, task, session)
             else:
                 self.bridge.cancel(task)

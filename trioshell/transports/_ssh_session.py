@@ -13,17 +13,10 @@ from trioshell._errors import TransportError
 from trioshell._results import Exited, Signaled, Unreachable
 from trioshell.transports._base import Chunk, Command, Session
 from trioshell.transports._guard import Opening, command_line
+from trioshell.transports._ssh_channel import WINDOW_BYTES, Channel
 
 if TYPE_CHECKING:
     from trioshell.transports._ssh_link import Link
-
-# So much output waits here for `receive`; more stays in the channel's window (below), and
-# when that is full, on the target.
-_HIGH_WATER_BYTES: Final = 262_144
-WINDOW_BYTES: Final = 1_048_576
-
-# A channel takes so much of what is sent at once; asyncssh copies what is left for each packet.
-_SEND_BYTES: Final = 65_536
 
 # After the command has ended: wait for the end of its output as long as some of it comes.
 # A process in the background that holds the output open is not waited for longer than this.
@@ -57,7 +50,7 @@ class LinkSession(Session):
 
     Attributes:
         link: the connection that it goes over.
-        channel: what it has opened there; None as long as it certainly has started nothing.
+        channel: what it has opened there.
         group: the process group that leads its command, once that is known.
         ticks: counted by the link's keeper while the command runs.
         watched: True while the link's guard knows the group.
@@ -65,11 +58,16 @@ class LinkSession(Session):
 
     def __init__(self, link: Link) -> None:
         self.link = link
-        self.channel: Any = None
+        self.channel = Channel(link.bridge)
         self.ticks = 0
         self.watched = False
         link.sessions.add(self)
         link.pool.note_busy(link)
+
+    @property
+    def begun(self) -> bool:
+        """False as long as it certainly has started nothing there."""
+        return self.channel.raw is not None
 
     @property
     def group(self) -> int | None:
@@ -108,21 +106,14 @@ class SshSession(LinkSession):
         self.wants_input = wants_input
         self._opening = Opening(command, token, merge=merge)
         self._merge = merge
-        self._chunks: list[Chunk] = []
-        self._waiting_bytes = 0
-        self._paused = False
-        self._no_more_output = False
         self._ended = False  # by us
         self._ending = False
-        self._eof_sent = False
         self._reported: Exited | Signaled | Unreachable | None = None
         self._lost = ""  # why the connection is lost, once it is
         self._tried = False  # to end it, and to the end
         self._released = trio.Event()
-        self._wake = trio.Event()  # for receive
-        self._changed = trio.Event()  # for end
-        self._writable = trio.Event()
-        self._writable.set()
+        self._changed = trio.Event()  # for end; receive waits for the channel
+        self._dry = False  # no more output will come
         self._drain_seconds = _DRAIN_SECONDS
 
     @property
@@ -134,7 +125,7 @@ class SshSession(LinkSession):
         return self.exit is None and not self._ended
 
     async def start(self) -> None:
-        # From the moment at which `channel` is set, the command may have started.
+        # From the moment at which the channel is there, the command may have started.
         await self.link.connection.create_session(
             lambda: self,
             self.line,
@@ -143,12 +134,12 @@ class SshSession(LinkSession):
             window=WINDOW_BYTES,
         )
         if not self.wants_input:
-            self.send_eof_nowait()
+            self.channel.send_eof()
 
     # -- what asyncssh calls ------------------------------------------------------------
 
     def connection_made(self, channel: Any) -> None:
-        self.channel = channel
+        self.channel.raw = channel
 
     def session_started(self) -> None:
         pass
@@ -158,8 +149,8 @@ class SshSession(LinkSession):
         had_group = self._opening.group is not None
         data = self._opening.feed(sname, data)
         if data:
-            self._store(sname, data)
-        elif not had_group and self._opening.group is not None:
+            self.channel.store("stdout" if self._merge else sname, data)
+        if not had_group and self._opening.group is not None:
             self._tell_end()  # it may be waiting for that
 
     def eof_received(self) -> bool:
@@ -178,7 +169,6 @@ class SshSession(LinkSession):
             self._exited(Signaled(int(number)))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._writable.set()
         if self.running and self._reported is None:
             self._lost = self.link.describe_loss(exc)
             if not self._ending:
@@ -210,23 +200,15 @@ class SshSession(LinkSession):
         return f"what the command started may still run there{which}"
 
     def pause_writing(self) -> None:
-        self._writable = trio.Event()
+        self.channel.pause_writing()
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        self.channel.resume_writing()
 
     # -- output -------------------------------------------------------------------------
 
-    def _store(self, sname: str, data: bytes) -> None:
-        self._chunks.append(("stdout" if self._merge else sname, data))
-        self._waiting_bytes += len(data)
-        if self._waiting_bytes > _HIGH_WATER_BYTES and not self._paused:
-            self._paused = True
-            self.channel.pause_reading()
-        self._notify()
-
     def _notify(self) -> None:
-        self._wake.set()
+        self.channel.wake()
         self._tell_end()
 
     def _tell_end(self) -> None:
@@ -235,20 +217,21 @@ class SshSession(LinkSession):
         self._changed = trio.Event()
 
     def _finish_output(self) -> None:
-        if self._no_more_output:
+        if self._dry:
             return
-        self._no_more_output = True
+        self._dry = True
         for sname in ("stdout", "stderr"):
             rest = self._opening.rest(sname)
             if rest:
-                self._chunks.append(("stdout" if self._merge else sname, rest))
+                self.channel.store("stdout" if self._merge else sname, rest)
         self._tell_end()
-        if self._chunks or not self.running:  # else there is nothing yet that one could do
-            self._wake.set()
+        if not self.running:  # else there is nothing yet that `receive` could do
+            self.channel.wake()
 
     def _exited(self, outcome: Exited | Signaled | Unreachable) -> None:
         self.link.forget(self)
         self._reported = outcome
+        self.channel.resume_writing()  # who waits there finds that nobody reads it
         if self.running and not self._ending:  # else `end` finds out whose doing it was
             self.exit = outcome
         self._notify()
@@ -256,53 +239,32 @@ class SshSession(LinkSession):
     async def receive(self) -> Sequence[Chunk]:
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
-            if self._chunks:
-                chunks, self._chunks = self._chunks, []
-                self._waiting_bytes = 0
-                if self._paused:
-                    self._paused = False
-                    self.channel.resume_reading()
-                    self.link.bridge.flush()
+            if chunks := self.channel.take():
                 return chunks
-            if self._ended or (self.exit is not None and self._no_more_output):
+            if self._ended or (self.exit is not None and self._dry):
                 return ()
             if not await self._wait_for_more():
                 self._finish_output()
 
     async def _wait_for_more(self) -> bool:
         """Wait for a change. False: the command is over, and its output has dried up."""
-        self._wake = trio.Event()
         if self.exit is None:
-            await self._wake.wait()
+            await self.channel.wait()
             return True
         before = trio.current_time()
         with trio.move_on_after(min(_QUIET_SECONDS, self._drain_seconds)) as scope:
-            await self._wake.wait()
+            await self.channel.wait()
         self._drain_seconds -= trio.current_time() - before
         return not scope.cancelled_caught and self._drain_seconds > 0
 
     # -- input --------------------------------------------------------------------------
 
     async def send(self, data: bytes) -> None:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        for at in range(0, len(data), _SEND_BYTES):
-            while not self._writable.is_set():
-                await self._writable.wait()
-            if self._eof_sent or not self.running or self.channel.is_closing():
-                raise trio.BrokenResourceError("the command does not read any more")
-            self.channel.write(data[at : at + _SEND_BYTES])
-            self.link.bridge.flush()
+        await self.channel.send(data)
 
     async def send_eof(self) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
-        self.send_eof_nowait()
-
-    def send_eof_nowait(self) -> None:
-        """`send_eof`, which never has to wait."""
-        if not self._eof_sent and not self.channel.is_closing():
-            self._eof_sent = True
-            self.channel.write_eof()
-            self.link.bridge.flush()
+        self.channel.send_eof()
 
     # -- the end ------------------------------------------------------------------------
 
@@ -325,7 +287,7 @@ class SshSession(LinkSession):
             if by_itself:
                 await self._wait(_REPORT_SECONDS, self._has_reported)
             else:
-                await self._wait(_LAST_WORDS_SECONDS, lambda: self._no_more_output)
+                await self._wait(_LAST_WORDS_SECONDS, lambda: self._dry)
         except TransportError as exc:
             self._tried = True
             failure = f"{exc.reason}; {self._perhaps_left()}"
@@ -343,7 +305,7 @@ class SshSession(LinkSession):
             self.exit = Unreachable(f"{self._lost}; {failure}" if failure else self._lost)
         else:
             self._ended = True
-            self._writable.set()
+            self.channel.resume_writing()
         self._notify()
 
     async def _end_all(self, grace: float) -> bool:
@@ -361,8 +323,8 @@ class SshSession(LinkSession):
         It reaches the one process that the server started, if the server does it at all.
         """
         for name, seconds in (("TERM", grace), ("KILL", _BLIND_SECONDS)):
-            if not self.channel.is_closing():
-                self.channel.send_signal(name)
+            if not self.channel.closing:
+                self.channel.raw.send_signal(name)
                 self.link.bridge.flush()
             await self._wait(seconds, self._has_reported)
         if self._lost:
@@ -404,9 +366,7 @@ class SshSession(LinkSession):
 
     def _release(self) -> None:
         self._ended = self.exit is None
-        self._no_more_output = True
-        if self.channel is not None:
-            self.channel.abort()
-            self.link.bridge.flush()
+        self._dry = True
+        self.channel.abort()
         self.link.release(self)
         self._released.set()
