@@ -1,4 +1,4 @@
-"""Copies over SSH in this process: files and trees, whole or not at all, and never outside of where they go."""
+"""Copies over SSH in this process: files and trees, whole or not at all, and never elsewhere."""
 
 from __future__ import annotations
 

@@ -123,10 +123,10 @@ class ProxyProgram:
 
     async def mind(self, closed: trio.Event) -> None:
         """Wait until our end is closed, then see to it that the program ends too."""
-        # Shielded in parts: when the loop is torn down, this is what ends the program.
         try:
             await closed.wait()
         finally:
+            # Shielded: when the loop is torn down, this is what ends the program.
             with trio.CancelScope(shield=True):
                 with trio.move_on_after(_PROXY_GRACE_SECONDS):
                     await self._process.wait()
