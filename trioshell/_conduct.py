@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from trioshell._worker import Worker
     from trioshell.transports import Session
 
-# `Session.end` promises to be over by itself within the grace and a second or two. A
-# transport that breaks this promise is not waited for any longer.
-_END_MARGIN_SECONDS = 10.0
+# `Session.end` promises to be over by itself within the grace and ten seconds. A transport that
+# breaks this promise is not waited for any longer.
+_END_MARGIN_SECONDS = 12.0
 
 _ABORTED_ON_THE_WAY = NotStarted("aborted while its way was being opened")
 

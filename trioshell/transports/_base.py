@@ -125,7 +125,8 @@ class Session(ABC):
         `receive` may be waiting in another task meanwhile, and goes on returning output;
         once this has returned it does not wait any more. If the command had already
         ended by itself, this sets `exit` to that and touches nothing. Bounded: it
-        returns within `grace` and a second or two, whatever the target does.
+        returns within `grace` and ten seconds, whatever the target does; within two where
+        nothing but this machine is involved.
 
         Raises:
             TransportError: it cannot be told whether everything is gone (the
