@@ -17,7 +17,8 @@ from trioshell._events import Close, Event, Hup, Pickup, Read, Start, Written
 from trioshell._results import Exited, NotStarted, Outcome, Signaled, TimedOut, Unreachable
 from trioshell._task import TaskStatistics
 from trioshell._worker import Worker
-from trioshell.testing import Break, ReadStdin, Script, SessionRecord, SimulatedTransport, simulate
+from trioshell.testing import Break, CloseStdin, ReadStdin, Script, SessionRecord, SimulatedTransport, simulate
+from trioshell.testing._script import Step
 from trioshell.transports._base import Chunk, Job, Session
 
 DRAIN = 0.25  # what the simulated transport waits for output that is held open
@@ -91,10 +92,26 @@ WAYS_TO_DIE = st.one_of(
 )
 
 
+READS = st.builds(
+    ReadStdin,
+    echo=st.booleans(),
+    size=st.integers(1, 8),
+    pause=ticks(0, 2),
+    total=st.one_of(st.none(), st.integers(0, 12)),
+)
+
+
 @st.composite
-def scripts(draw: st.DrawFn, *, least: int = 0, reach: bool = True) -> Script:
-    """Any behaviour of a node, lasting `least` ticks or more; `reach` False: always opened."""
-    steps = (*draw(STEPS), *([least / 8] if least else []))
+def scripts(
+    draw: st.DrawFn, *, least: int = 0, reach: bool = True, reads: bool = False
+) -> Script:
+    """Any behaviour of a node, lasting `least` ticks or more.
+
+    It is always opened with `reach` False, and may depend on its stdin with `reads` True.
+    """
+    steps: tuple[Step, ...] = (*draw(STEPS), *([least / 8] if least else []))
+    if reads:
+        steps += draw(st.sampled_from([(), (), (draw(READS), b"read"), (CloseStdin(), 1.0)]))
     end = draw(st.sampled_from(["exit", "exit", "exit", "signal", "hang", "break"]))
     keywords: dict[str, Any] = {"on_term": draw(WAYS_TO_DIE)}
     if end == "exit":
@@ -141,7 +158,8 @@ ACTIONS: st.SearchStrategy[Action] = st.one_of(
 @st.composite
 def scenarios(draw: st.DrawFn, *, eventful: bool = True) -> Scenario:
     """Anything at all; `eventful` False: nothing but workers of which each runs its course."""
-    workers = tuple(draw(st.lists(plans(scripts()), min_size=1, max_size=3)))
+    node = scripts(reads=eventful)
+    workers = tuple(draw(st.lists(plans(node), min_size=1, max_size=3)))
     common: dict[str, Any] = {
         "workers": workers,
         "fanout": draw(st.integers(1, 6)),

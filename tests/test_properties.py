@@ -34,9 +34,10 @@ from trioshell._worker import Worker
 from trioshell.testing import Script, check_grammar
 
 # For `-m soak`: new examples each time, and many more of them.
-LONG = settings(
-    settings.default, max_examples=3000, derandomize=False, database=None, deadline=None
+settings.register_profile(
+    "long", max_examples=1000, derandomize=False, database=None, deadline=None, print_blob=True
 )
+LONG = settings(settings.get_profile("long"), suppress_health_check=[HealthCheck.too_slow])
 QUICK = settings(settings.default, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 
 Property = Callable[[Any], None]
