@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import trio
 from hypothesis import strategies as st
@@ -17,7 +17,15 @@ from trioshell._events import Close, Event, Hup, Pickup, Read, Start, Written
 from trioshell._results import Exited, NotStarted, Outcome, Signaled, TimedOut, Unreachable
 from trioshell._task import TaskStatistics
 from trioshell._worker import Worker
-from trioshell.testing import Break, CloseStdin, ReadStdin, Script, SessionRecord, SimulatedTransport, simulate
+from trioshell.testing import (
+    Break,
+    CloseStdin,
+    ReadStdin,
+    Script,
+    SessionRecord,
+    SimulatedTransport,
+    simulate,
+)
 from trioshell.testing._script import Step
 from trioshell.transports._base import Chunk, Job, Session
 
@@ -102,14 +110,13 @@ READS = st.builds(
 
 
 @st.composite
-def scripts(
-    draw: st.DrawFn, *, least: int = 0, reach: bool = True, reads: bool = False
-) -> Script:
+def scripts(draw: st.DrawFn, *, least: int = 0, reach: bool = True, reads: bool = False) -> Script:
     """Any behaviour of a node, lasting `least` ticks or more.
 
     It is always opened with `reach` False, and may depend on its stdin with `reads` True.
     """
-    steps: tuple[Step, ...] = (*draw(STEPS), *([least / 8] if least else []))
+    drawn = cast("tuple[Step, ...]", draw(STEPS))
+    steps = (*drawn, *([least / 8] if least else []))
     if reads:
         steps += draw(st.sampled_from([(), (), (draw(READS), b"read"), (CloseStdin(), 1.0)]))
     end = draw(st.sampled_from(["exit", "exit", "exit", "signal", "hang", "break"]))

@@ -154,18 +154,24 @@ class Run:
         """End the command, and report what it still says meanwhile."""
         self.ending = True
         failure = f"it could not be ended within {_END_MARGIN_SECONDS:g} s"
+        heard = trio.Event()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._listen, session)
+            nursery.start_soon(self._hear_out, session, heard)
             # Shielded, since a command must be ended whatever happens to us meanwhile.
             grace = self._feeder.engine.kill_grace
-            with trio.move_on_after(grace + _END_MARGIN_SECONDS, shield=True) as patience:
+            with trio.move_on_after(grace + _END_MARGIN_SECONDS, shield=True):
                 try:
                     await session.end(grace)
                     failure = ""
                 except TransportError as exc:
                     failure = exc.reason
-            if patience.cancelled_caught:
-                nursery.cancel_scope.cancel()
+            # What is left to hear does not wait any more, and only our handler can hold it up.
+            while not heard.is_set():
+                with trio.move_on_after(_END_MARGIN_SECONDS):
+                    await heard.wait()
+                if self._in_hand is None:
+                    nursery.cancel_scope.cancel()
+                    break
         if session.exit is not None:
             return session.exit
         if failure:
@@ -177,6 +183,10 @@ class Run:
         if self._feeder.timeout is None:
             return Unreachable("its session ended without saying how")
         return TimedOut(self._feeder.timeout)
+
+    async def _hear_out(self, session: Session, heard: trio.Event) -> None:
+        await self._listen(session)
+        heard.set()
 
     # -- its input -------------------------------------------------------------------------
 

@@ -154,8 +154,7 @@ class Dispatcher:
         worker._books.close_rest()
         timed_out = worker.did_timeout()
         await self._tell(worker, "ev_close", Close(worker, timed_out), timed_out)
-        worker._consumers.finish()
-        worker._closed.set()
+        worker._give_up()
         self._on_closed(worker._feeder)
 
     async def _on_fired(self, report: Fired) -> None:

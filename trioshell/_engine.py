@@ -24,6 +24,9 @@ class Live(Protocol):
     def abort(self) -> None:
         """Have it come to its end soon."""
 
+    def abandon(self) -> None:
+        """The engine has broken down, and nothing more will be told: let nobody wait for it."""
+
 
 class Engine:
     """The machine inside a Task.
@@ -148,6 +151,8 @@ class Engine:
                     self.dispatcher.close()
             finally:
                 self.over = True
+                for live in self.live:  # only if something has raised that must not
+                    live.abandon()
                 for transport in reversed(self._transports):
                     await transport.__aexit__(None, None, None)
         for exc in self.dispatcher.errors:

@@ -81,6 +81,12 @@ class Feeder:
         for run in tuple(self._runs):
             run.abort()
 
+    def abandon(self) -> None:
+        """The engine has broken down: whoever waits for the worker goes on."""
+        self._finished = True
+        self.input.progress.unpark_all()
+        self.worker._give_up()
+
     @trio.lowlevel.enable_ki_protection  # an interrupt belongs to the block or to a handler
     async def serve(self) -> None:
         """The worker's child task, from its start to when the last of its runs is over."""

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
 
 import trio
 
@@ -32,6 +32,20 @@ if TYPE_CHECKING:
     from ClusterShell.NodeSet import NodeSet
 
 AnyWorker = TypeVar("AnyWorker", bound=Worker)
+
+
+class ShellOptions(TypedDict, total=False):
+    """What `Task.shell` takes beside a command and its nodes; see there."""
+
+    key: Hashable
+    handler: object
+    timeout: float | None
+    stderr: bool | None
+    stdin: bool
+    autoclose: bool
+    transport: str | Transport | None
+    fanout: int | None
+    gather: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +123,24 @@ class Task(Overall):
         self._workers: list[Worker] = []
 
     # -- giving it work ----------------------------------------------------------------------
+
+    @overload
+    def shell(
+        self,
+        command: str | Sequence[str],
+        *,
+        nodes: str | NodeSet | Iterable[str],
+        **options: Unpack[ShellOptions],
+    ) -> DistantWorker: ...
+
+    @overload
+    def shell(
+        self,
+        command: str | Sequence[str],
+        *,
+        nodes: None = None,
+        **options: Unpack[ShellOptions],
+    ) -> Worker: ...
 
     def shell(
         self,
@@ -221,14 +253,38 @@ class Task(Overall):
         self._engine.begin(worker._feeder)
         return worker
 
-    async def run(self, command: str | Sequence[str], **options: Any) -> Worker:
+    @overload
+    async def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        nodes: str | NodeSet | Iterable[str],
+        **options: Unpack[ShellOptions],
+    ) -> DistantWorker: ...
+
+    @overload
+    async def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        nodes: None = None,
+        **options: Unpack[ShellOptions],
+    ) -> Worker: ...
+
+    async def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        nodes: str | NodeSet | Iterable[str] | None = None,
+        **options: Any,
+    ) -> Worker:
         """`shell`, and wait until that worker is closed. Cancelled, the worker is aborted
         (and its end is waited for by the Task's block, not here).
         """
         self._check_not_in_handler("run")
         if not self._engine.entered:
             raise TaskError("a Task must be entered before anything can be waited for in it")
-        worker = self.shell(command, **options)
+        worker = self.shell(command, nodes=nodes, **options)
         try:
             await worker.wait()
         except trio.Cancelled:

@@ -90,6 +90,9 @@ class Timer:
 
     abort = invalidate
 
+    def abandon(self) -> None:
+        """The engine has broken down; nobody waits for a timer."""
+
     @trio.lowlevel.enable_ki_protection  # an interrupt belongs to the block or to a handler
     async def serve(self) -> None:
         """The timer's child task: sleeps until it is due, and has it told."""

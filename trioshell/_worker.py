@@ -297,6 +297,11 @@ class Worker:
         engine = task._engine
         self._feeder.attach(engine, job, transport, self.timeout, self._limiters(engine))
 
+    def _give_up(self) -> None:
+        """Be closed: everybody has been told, or nobody can be told any more."""
+        self._consumers.finish()
+        self._closed.set()
+
     async def _release(self) -> None:
         """Let go of what the worker has held from before its start; all runs are over."""
 

@@ -33,7 +33,8 @@ async def task_output(probe: Probe) -> None:
 
     def shell(task: Task, name: str, *, stderr: bool = False) -> Worker:
         command = probe.command(name)
-        return task.shell(command, nodes=probe.nodes, handler=recorder, stderr=stderr)
+        worker: Worker = task.shell(command, nodes=probe.nodes, handler=recorder, stderr=stderr)
+        return worker
 
     async with Task(transport=probe.transport) as task:
         everything = shell(task, "all_bytes")
