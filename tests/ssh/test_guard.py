@@ -49,7 +49,9 @@ def _empty_home(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 def environment(shell: str, home: Path | None = None) -> dict[str, str]:
     # The mark by which the conftest above finds what is left behind is in there too.
-    return dict(os.environ) | {"SHELL": shell, "HOME": str(home or EMPTY_HOME[0])}
+    # Below an sshd, and only there, bash reads its .bashrc for a command.
+    under_sshd = {"SHELL": shell, "HOME": str(home or EMPTY_HOME[0]), "SSH_CLIENT": "1 2 3"}
+    return {name: value for name, value in os.environ.items() if name != "SHLVL"} | under_sshd
 
 
 def login(shell: str, line: str, home: Path | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -95,6 +97,8 @@ def run(
         "echo wow\\!",
         "echo \N{SNOWMAN} $SHELL",
         "# nothing",
+        "cd /; pwd; echo end",
+        "sh -c 'echo a >&2; exit 3'",
     ],
 )
 def test_a_string_is_run_as_the_login_shell_itself_runs_it(shell: str, command: str) -> None:
@@ -102,6 +106,22 @@ def test_a_string_is_run_as_the_login_shell_itself_runs_it(shell: str, command: 
     assert run(shell, command, merge=False) == (plain.returncode, plain.stdout, plain.stderr)
     code, out, err = run(shell, command, merge=True)
     assert (code, sorted(out), err) == (plain.returncode, sorted(plain.stdout + plain.stderr), b"")
+
+
+@pytest.mark.parametrize("shell", [param for param in SHELLS if param.id != "fish"])
+@pytest.mark.parametrize("command", ["cat <<EOF\nhere\nEOF\n", "kill -9 $$"])
+def test_a_string_that_is_no_fish_is_run_as_well(shell: str, command: str) -> None:
+    plain = login(shell, command)
+    assert run(shell, command, merge=False) == (plain.returncode, plain.stdout, plain.stderr)
+
+
+@every_shell
+@pytest.mark.parametrize("command", ["echo (", "echo 'a", "end"])
+def test_what_the_login_shell_can_not_read_is_its_own_complaint(shell: str, command: str) -> None:
+    plain = login(shell, command)
+    done = login(shell, command_line(command, "token", merge=False))
+    assert done.returncode == plain.returncode
+    assert bool(done.stderr) == bool(plain.stderr)
 
 
 @every_shell
@@ -132,6 +152,24 @@ def test_a_vector_that_cannot_be_found_exits_with_127(shell: str) -> None:
     assert b"nosuchcommand" in err
 
 
+@every_shell
+@pytest.mark.parametrize("command", ["cat; echo end", ("sh", "-c", "cat; echo end")])
+@pytest.mark.parametrize("merge", [True, False])
+def test_an_empty_stdin_needs_no_end_of_the_callers(
+    shell: str, command: Command, merge: bool
+) -> None:
+    line = command_line(command, "token", merge=merge, stdin=False)
+    with subprocess.Popen(
+        [shell, "-c", line],
+        env=environment(shell),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read().splitlines()[-1] == b"end"
+
+
 def test_a_program_whose_name_begins_with_a_dash_is_no_option_of_exec(tmp_path: Path) -> None:
     tool = tmp_path / "-c"
     tool.write_text("#!/bin/sh\necho ran $1\n")
@@ -151,15 +189,29 @@ def test_a_nul_byte_is_refused(command: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shell", "rc"), [("/bin/csh", ".cshrc"), ("/usr/bin/fish", ".config/fish/config.fish")]
+    ("shell", "rc"),
+    [
+        ("/bin/csh", ".cshrc"),
+        ("/usr/bin/fish", ".config/fish/config.fish"),
+        ("/bin/bash", ".bashrc"),
+        ("/bin/sh", ".profile"),
+    ],
 )
 def test_what_a_start_up_file_prints_comes_once(shell: str, rc: str, tmp_path: Path) -> None:
     file = tmp_path / rc
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("echo welcome\nsh -c 'echo grumble >&2'\n")
-    assert run(shell, "echo ok", False, tmp_path) == (0, b"welcome\nok\n", b"grumble\n")
-    assert run(shell, "echo ok", True, tmp_path) == (0, b"welcome\ngrumble\nok\n", b"")
-    assert run(shell, ("echo", "ok"), False, tmp_path) == (0, b"welcome\nok\n", b"grumble\n")
+    file.write_text("echo welcome\nsh -c 'echo grumble >&2'\necho x >> $HOME/times\n")
+    times = tmp_path / "times"
+    plain = login(shell, "echo ok", tmp_path)
+    assert (plain.returncode, plain.stdout[-3:]) == (0, b"ok\n")
+    once = times.stat().st_size if times.exists() else 0
+    assert once == (0 if shell == "/bin/sh" else 2)
+    assert run(shell, "echo ok", False, tmp_path) == (0, plain.stdout, plain.stderr)
+    if shell == "/bin/bash":  # the same shell runs the command: it has read its file once
+        assert times.stat().st_size == 2 * once
+    code, out, err = run(shell, "echo ok", True, tmp_path)
+    assert (code, sorted(out + err)) == (0, sorted(plain.stdout + plain.stderr))
+    assert run(shell, ("echo", "ok"), False, tmp_path) == (0, plain.stdout, plain.stderr)
 
 
 # -- the report, taken out ------------------------------------------------------------------
@@ -178,17 +230,36 @@ def cut(data: bytes, places: list[int]) -> Iterator[bytes]:
 
 
 @given(
-    before=pieces, after=pieces, places=st.lists(st.integers(0, 200), max_size=20), data=st.data()
+    before=pieces,
+    after=pieces,
+    here=st.booleans(),
+    vector=st.booleans(),
+    merge=st.booleans(),
+    places=st.lists(st.integers(0, 200), max_size=20),
 )
 def test_the_report_is_found_under_any_chunking(
-    before: bytes, after: bytes, places: list[int], data: st.DataObject
+    before: bytes, after: bytes, here: bool, vector: bool, merge: bool, places: list[int]
 ) -> None:
-    command = data.draw(st.sampled_from(COMMANDS))
-    opening = Opening(command, TOKEN, merge=True)
-    whole = before + b"aab0aab1 4711\n" + after
-    got = b"".join(opening.feed("stdout", chunk) for chunk in cut(whole, places))
+    opening = Opening(("date",) if vector else "date", TOKEN, merge=merge)
+    report = b"aab0aab1 4711" + (b" here\n" if here else b"\n")
+    got = b"".join(opening.feed("stdout", chunk) for chunk in cut(before + report + after, places))
     assert opening.group == 4711
-    assert got + opening.rest("stdout") == (after if command == "date" else before + after)
+    # Only where a second shell runs the command is it not the same shell that has said this.
+    kept = here or vector
+    assert got + opening.rest("stdout") == (before if kept else b"") + after
+    errors = before if kept or merge else before + report + after
+    said = b"".join(opening.feed("stderr", chunk) for chunk in cut(errors, places))
+    assert said + opening.rest("stderr") == (before if kept else b"" if merge else after)
+
+
+@given(before=pieces, after=pieces, merge=st.booleans())
+def test_what_a_login_shell_says_on_stderr_first_is_kept_if_it_runs_the_command(
+    before: bytes, after: bytes, merge: bool
+) -> None:
+    opening = Opening("date", TOKEN, merge=merge)
+    got = opening.feed("stderr", before) + opening.feed("stdout", b"aab0aab1 7 here\n")
+    got += opening.feed("stderr", after) + opening.rest("stderr")
+    assert got == before + after
 
 
 @given(output=pieces, places=st.lists(st.integers(0, 200), max_size=20), data=st.data())

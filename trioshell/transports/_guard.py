@@ -1,20 +1,21 @@
 """Ending everything that a remote command started, with nothing there but a POSIX shell.
 
-How it works. A command is sent inside a short prefix. Its shell reports its process id on
-the output (`Opening` takes the report out again) and then *becomes* the command, so that
-the number reported leads the command's process group, session and family tree. To end it,
+How it works. A command is sent behind a short prefix. The shell that is going to run it, or to
+*become* it, first reports its process id on the output (`Opening` takes the report out again).
+This number leads the command's process group, session and family tree. To end it,
 a **guard** (one `sh` beside the commands, which `guard_line` starts) is told that number:
 it sends SIGTERM to the group and to whatever else belongs to the command, waits, sends
 SIGKILL, looks at what is left and says so. A guard that was told about commands beforehand
 ends all of them when its input ends, which is what happens when the connection dies. A
-command that ends by itself costs no process and no round trip.
+command that ends by itself costs no guard and no round trip.
 
 What belongs to a command: its process group, its session, and the living descendants of
 its leader, whatever group or session these are in. A process that has left all three (a
 daemon that forked twice and called setsid) has been let go on purpose and is left alone.
 
 Login shells differ, so every line made here means the same to sh, csh, tcsh and fish: it
-is ``exec sh -c`` and quoted words, which hold nothing that any of them would read.
+is made of ``sh -c``, ``exec``, ``eval``, ``&&`` and quoted words, which hold nothing that any of
+them would read. (fish before 3.0 does not know ``&&``.)
 
 Pure: bytes and text in, bytes and text out; the caller moves them.
 """
@@ -34,7 +35,14 @@ _PIECE_CHARS = 800
 # How much output may come before the report before we stop holding it back.
 _MAX_HELD_BYTES = 65536
 
-_MOST_DIGITS = 10  # of a process id
+# After the number, in the report of a login shell that runs the command itself.
+_HERE = "here"
+
+_LONGEST_REPORT = 10 + 1 + len(_HERE) + 1  # the number, and the rest of its line
+
+# A line holds a command twice, once for each kind of shell, and must not become too long for
+# the kernel. A longer command is run by a shell of its own in any case.
+_MOST_CHARS_TWICE = 16_384
 
 # csh reads a newline even inside quotes, so it travels as an escape of printf's %b.
 _ESCAPES = str.maketrans({"\\": "\\0134", "\n": "\\0012"})
@@ -43,33 +51,54 @@ _ESCAPES = str.maketrans({"\\": "\\0134", "\n": "\\0012"})
 _ORPHAN_GRACE_MS = 2000
 
 
-def command_line(command: Command, token: str, *, merge: bool) -> str:
+def command_line(command: Command, token: str, *, merge: bool, stdin: bool = True) -> str:
     """The line to send for `command`, whatever the login shell of the target is.
 
-    A string is run by that login shell, exactly as ssh would have it run (a shell that
-    reads a file at its start reads it twice: `Opening` drops what the first one says). A
-    vector is run as it is; no shell looks at its words.
+    A string is run by that login shell as ssh would have it run: by the very one that reads
+    this line, if it is a kind of sh, by another one of its kind if it is a csh or a fish
+    (which then read what they read at their start twice: `Opening` drops what the first one
+    says). A vector is run as it is; no shell looks at its words.
 
     Args:
         command: a shell command line, or an argument vector.
         token: a few random letters and digits, by which `Opening` knows the report.
         merge: True to send stderr where stdout goes, in the order of writing.
+        stdin: False to give the command an empty stdin, whatever the caller's end of it does.
 
     Raises:
         ValueError: `command` holds a NUL byte, which no shell can take.
     """
     if "\0" in (command if isinstance(command, str) else "".join(command)):
         raise ValueError("the command contains a NUL byte; no shell on the target accepts one")
-    report = f"echo {token} $$;"
+    redirections = (" 2>&1" if merge else "") + ("" if stdin else " </dev/null")
+    redirect = f"exec{redirections};" if redirections else ""
     if isinstance(command, str):
-        report += "exec 2>&1;" if merge else f"echo {token} $$ >&2;"
-        return _sh(report, 'exec "${SHELL:-sh}" -c "$c"', command)
-    report += "exec 2>&1;" if merge else ""
+        return _string_line(command, token, redirect, merge=merge)
+    report = f"echo {token} $$;{redirect}"
     if command[0].startswith("-"):  # which some shells would take for an option of exec
         command = ("env", "--", *command)
     if any("\n" in word or len(word) > _PIECE_CHARS for word in command):
         return _sh(report, 'eval "exec $c"', shlex.join(command))
     return f"exec sh -c '{report}exec \"$@\"' sh {' '.join(map(_quote, command))}"
+
+
+# Run by the login shell, to find out what that is; true if it is one that has a syntax of its
+# own, and has not been told who it is then. (What SHELL says is right, but can be changed.)
+_WHICH_SHELL = (
+    "sh -c '{{ read c </proc/$PPID/comm;}} 2>/dev/null||c=${{SHELL##*/}};"
+    "case $c in *csh|*fish)exit 0;esac;echo {token} $PPID {here};exit 1'"
+)
+
+
+def _string_line(command: str, token: str, redirect: str, *, merge: bool) -> str:
+    # Its stderr carries a report of its own unless it is merged: see `Opening`.
+    report = f"echo {token} $$;" + ("" if merge else f"echo {token} $$ >&2;")
+    anew = _sh(report + redirect, 'exec "${SHELL:-sh}" -c "$c"', command)
+    if len(command) > _MOST_CHARS_TWICE:
+        return anew
+    here = f"eval '{redirect}:';"
+    # On one line, so that a shell counts the lines of the command from 1.
+    return f"{_WHICH_SHELL.format(token=token, here=_HERE)}&&{anew};{here}{command}"
 
 
 def _sh(before: str, then: str, text: str) -> str:
@@ -100,79 +129,93 @@ class Opening:
     whatever the chunking. If no report ever comes (a forced command, no shell at all),
     everything that came is returned.
 
+    What a shell prints at its start, before the report, counts as output, as with ssh. But
+    where a second shell of its kind runs the command, it prints the same again, so that what
+    the first one has printed is dropped.
+
     Attributes:
         group: the process id that leads the command, once it has been reported.
     """
 
     def __init__(self, command: Command, token: str, *, merge: bool) -> None:
         self.group: int | None = None
-        # For a string a second shell says again what the first one said while starting.
-        self._twice = isinstance(command, str)
         self._token = token.encode() + b" "
         self._held = {"stdout": b"", "stderr": b""}
-        self._open = {"stdout"}  # streams on which a report is still to come
-        if self._twice and not merge:
-            self._open.add("stderr")
-        # Merged, all that still comes on stderr was said by the first shell.
-        self._mute_stderr = self._twice and merge
+        self._waiting = True  # for the report, on stdout
+        # With a vector no second shell comes. With a string, the report says whether one does;
+        # until then what has been printed may have to be dropped.
+        self._is_string = isinstance(command, str)
+        # If one does: merged, all that still comes on stderr was said by the first shell. Kept
+        # apart, stderr bears a report of its own behind what that has said.
+        self._mute_stderr = self._is_string and merge
+        self._stderr_reports = self._is_string and not merge
 
     def feed(self, sname: str, data: bytes) -> bytes:
         """Take a chunk of the stream `sname`; return what of the output may be passed on."""
-        if sname == "stderr" and self._mute_stderr:
-            return self._feed_muted(data)
-        if sname not in self._open:
-            return data
-        held = self._held[sname] + data
-        found = self._find(held)
-        if found is not None:
-            start, end = found
-            self.group = int(held[start + len(self._token) : end])
-            self._open.discard(sname)
-            self._held[sname] = b""
-            return (b"" if self._twice else held[:start]) + held[end:]
-        keep = len(held) if self._twice else self._partial(held)
-        if keep > _MAX_HELD_BYTES:
-            self._twice = False  # too much to be a greeting; from here on keep all of it
-            keep = self._partial(held)
-        self._held[sname] = held[len(held) - keep :]
-        return held[: len(held) - keep]
+        if sname == "stdout":
+            return self._feed_stdout(data) if self._waiting else data
+        if self._stderr_reports:
+            return self._feed_stderr(data)
+        if self._mute_stderr and not self._waiting:
+            return b""
+        held, self._held["stderr"] = self._held["stderr"] + data, b""
+        if self._mute_stderr and len(held) <= _MAX_HELD_BYTES:
+            self._held["stderr"] = held
+            return b""
+        return held
 
     def rest(self, sname: str) -> bytes:
         """What was held back of the stream `sname` and belongs to the output after all."""
         held, self._held[sname] = self._held[sname], b""
-        return b"" if sname == "stderr" and self._mute_stderr and self.group else held
-
-    def _feed_muted(self, data: bytes) -> bytes:
-        if self.group is not None:
-            return b""
-        held = self._held["stderr"] + data
-        if len(held) <= _MAX_HELD_BYTES:
-            self._held["stderr"] = held
-            return b""
-        self._mute_stderr = False
-        self._held["stderr"] = b""
         return held
 
-    def _find(self, data: bytes) -> tuple[int, int] | None:
-        """Where the report begins and ends: the token, a number, the end of the line."""
+    def _feed_stdout(self, data: bytes) -> bytes:
+        held = self._held["stdout"] + data
+        found = self._find(held)
+        if found is None:
+            # Of a string all is held back: it may turn out to be what a first shell has said.
+            whole = self._is_string and len(held) <= _MAX_HELD_BYTES
+            keep = len(held) if whole else self._partial(held)
+            self._held["stdout"] = held[len(held) - keep :]
+            return held[: len(held) - keep]
+        start, end, self.group, here = found
+        self._waiting = False
+        self._held["stdout"] = b""
+        if here or not self._is_string:
+            self._mute_stderr = self._stderr_reports = False
+            return held[:start] + held[end:]
+        if self._mute_stderr:
+            self._held["stderr"] = b""
+        return held[end:]
+
+    def _feed_stderr(self, data: bytes) -> bytes:
+        """Drop what comes on stderr up to the report that the first shell has put there."""
+        held, self._held["stderr"] = self._held["stderr"] + data, b""
+        found = self._find(held)
+        if found is None and len(held) <= _MAX_HELD_BYTES:
+            self._held["stderr"] = held
+            return b""
+        self._stderr_reports = False
+        return held if found is None else held[found[1] :]
+
+    def _find(self, data: bytes) -> tuple[int, int, int, bool] | None:
+        """Where the report begins and ends, its number, and whether no other shell follows."""
         start = -1
         # No regular expression: one would have to be compiled for each command's token.
         while (start := data.find(self._token, start + 1)) >= 0:
             digits = start + len(self._token)
-            end = data.find(b"\n", digits, digits + _MOST_DIGITS + 1)
-            if end > digits and data[digits:end].isdigit():
-                return start, end + 1
+            end = data.find(b"\n", digits, digits + _LONGEST_REPORT)
+            words = data[digits:end].split(b" ")
+            if end > digits and words[0].isdigit() and words[1:] in ([], [_HERE.encode()]):
+                return start, end + 1, int(words[0]), len(words) > 1
         return None
 
     def _partial(self, data: bytes) -> int:
         """The length of the end of `data` that may be the beginning of a report."""
-        longest = len(self._token) + _MOST_DIGITS
+        longest = len(self._token) + _LONGEST_REPORT
         for start in range(max(0, len(data) - longest), len(data)):
             tail = data[start:]
-            digits = tail[len(self._token) :]
-            if self._token.startswith(tail[: len(self._token)]) and (
-                not digits or digits.isdigit()
-            ):
+            if self._token.startswith(tail[: len(self._token)]) and b"\n" not in tail:
                 return len(tail)
         return 0
 

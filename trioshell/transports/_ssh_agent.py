@@ -12,7 +12,12 @@ import trio
 
 from trioshell.transports._ssh_bridge import Bridge
 from trioshell.transports._ssh_client import Password
-from trioshell.transports._ssh_identities import Identity, IdentityStore, LoadedIdentity
+from trioshell.transports._ssh_identities import (
+    Identity,
+    IdentityStore,
+    LoadedIdentity,
+    default_identities,
+)
 from trioshell.transports._ssh_plan import Plan
 
 
@@ -55,7 +60,7 @@ class Agents:
         """
         loaded = [
             found
-            for identity in plan.identities
+            for identity in (default_identities() if plan.default_identities else plan.identities)
             if (found := await self._load(identity, plan)) is not None
         ]
         offered = [] if plan.agent is None else await self._from_agent(plan.agent)

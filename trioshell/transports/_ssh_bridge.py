@@ -24,6 +24,7 @@ import outcome
 import trio
 
 from trioshell.transports import _ssh_asyncio
+from trioshell.transports._ssh_poller import Poller
 
 log = logging.getLogger("trioshell.ssh")
 
@@ -39,6 +40,9 @@ class Writer(Protocol):
     def flush(self) -> None:
         """Send what has been collected, without blocking."""
 
+    def abort(self) -> None:
+        """Close at once."""
+
 
 class Bridge:
     """A trio-asyncio loop, and a Trio nursery beside it.
@@ -46,12 +50,16 @@ class Bridge:
     Attributes:
         loop: the loop, for whoever has to give it to asyncssh.
         nursery: for Trio tasks that must live as long as the loop and no longer.
+        poller: tells the connections' sockets when they are ready.
+        transports: those that are open, which are closed when the loop ends.
     """
 
     loop: asyncio.AbstractEventLoop
     nursery: trio.Nursery
 
     def __init__(self) -> None:
+        self.poller = Poller(self.give)
+        self.transports: set[Writer] = set()
         self._ready: deque[asyncio.Handle] = deque()
         self._dirty: list[Writer] = []
         self._draining = False
@@ -105,9 +113,12 @@ class Bridge:
             async with _ssh_asyncio.open_loop() as loop:
                 self._take_over(loop)
                 async with trio.open_nursery() as self.nursery:
+                    self.nursery.start_soon(self.poller.run)
                     self._started.set()
                     await self._stop.wait()
                     self.nursery.cancel_scope.cancel()
+                    for transport in list(self.transports):
+                        transport.abort()
         except Exception:  # it would end the whole program from inside a system task
             log.exception("the SSH loop has failed; its connections are lost")
         finally:

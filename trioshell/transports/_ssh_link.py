@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 # own default of MaxSessions.
 _SESSIONS: Final = 10
 
-# A command is made known to a guard at the second tick of the keeper (see `Pool`), so that
-# one that is over by then, as most are, costs nothing.
+# A command is made known to a guard at the second tick of the keeper (see `Pool`) after it has
+# started, so that one that is over by then, as most are, costs nothing.
 _WATCHED_TICKS: Final = 2
 
 # How long a server may take to open the guard's session.
@@ -140,15 +140,12 @@ class Link:
     def tick(self) -> None:
         """Called by the keeper now and then: watch what takes longer, and listen."""
         for session in self.sessions:
-            session.ticks += 1
-            if (
-                session.ticks >= _WATCHED_TICKS
-                and not session.watched
-                and session.running
-                and session.group is not None
-            ):
-                self.bridge.nursery.start_soon(self._watch, session)
-                session.watched = True
+            session.tick()
+            if session.group is not None and session.running and not session.watched:
+                session.ticks += 1
+                if session.ticks >= _WATCHED_TICKS:
+                    session.watched = True
+                    self.bridge.nursery.start_soon(self._watch, session)
         self._ask_if_silent()
 
     async def _watch(self, session: LinkSession) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncssh
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
 # The fastest cipher with an authentication of its own on any machine of this century; the
 # others follow in asyncssh's order.
 _CIPHERS: Final = "^aes128-gcm@openssh.com"
+
+
+# asyncssh's options that take patterns; its attributes of the same names hold what they fit.
+_EXPANDED: Final = (
+    "kex_algs",
+    "encryption_algs",
+    "mac_algs",
+    "compression_algs",
+    "signature_algs",
+)
 
 
 class Dropped(TransportError):
@@ -93,27 +104,17 @@ class Login:
 
     def _options(self) -> dict[str, Any]:
         plan = self._plan
-        options: dict[str, Any] = {
+        options = {
+            **_asyncssh_options(plan.settings, tuple(plan.keywords.items())),
             "username": plan.user,
             "client_factory": lambda: self._client,
             "client_keys": self._offer.keys or None,
             "known_hosts": self._client.trusted if plan.known_hosts is not None else None,
             "host_key_alias": plan.alias,
-            "agent_path": None,  # its keys are among client_keys, asked for once for all
             "agent_forwarding": plan.agent or False if plan.forward_agent else False,
-            "gss_host": None,
-            "host_based_auth": False,
-            "login_timeout": 0,
-            "keepalive_interval": 0,
-            "x509_trusted_certs": None,
-            "encryption_algs": _CIPHERS,
-            **dict(plan.settings),
         }
         if options["gss_auth"] or options["gss_kex"]:
             options["gss_host"] = plan.host
-        for keyword, name in ALGORITHMS.items():
-            if keyword in plan.keywords:
-                options[name] = _supported(name, options[name], plan.keywords[keyword])
         return options
 
     def describe(self, exc: BaseException) -> TransportError:
@@ -138,6 +139,39 @@ class Login:
         if isinstance(exc, asyncssh.Error):
             return TransportError(f"{where} failed during {client.phase}: {exc}")
         return TransportError(f"{where} can't be logged in to: {exc}")
+
+
+@lru_cache(64)
+def _asyncssh_options(
+    settings: tuple[tuple[str, Any], ...], keywords: tuple[tuple[str, str], ...]
+) -> dict[str, Any]:
+    """What is the same for all hosts with these settings, in asyncssh's words.
+
+    Raises:
+        ValueError: a keyword names no algorithm that asyncssh has.
+    """
+    options: dict[str, Any] = {
+        "agent_path": None,  # its keys are among client_keys, asked for once for all
+        "gss_host": None,
+        "host_based_auth": False,
+        "login_timeout": 0,
+        "keepalive_interval": 0,
+        "x509_trusted_certs": None,
+        "x509_trusted_cert_paths": [],
+        "encryption_algs": _CIPHERS,
+        **dict(settings),
+    }
+    places = dict(keywords)
+    for keyword, name in ALGORITHMS.items():
+        if keyword in places:
+            options[name] = _supported(name, options[name], places[keyword])
+    for name in _EXPANDED:
+        if isinstance(options.get(name), str):
+            # Patterns, expanded here and not for each connection anew.
+            choice = {name: options[name]}
+            made = asyncssh.SSHClientConnectionOptions(config=None, client_keys=None, **choice)
+            options[name] = [algorithm.decode() for algorithm in getattr(made, name)]
+    return options
 
 
 def _supported(name: str, wanted: str, place: str) -> str:

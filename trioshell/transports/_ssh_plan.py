@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from trioshell.transports import _ssh_options as known
 from trioshell.transports._ssh_config import HostSettings, SshConfig
-from trioshell.transports._ssh_identities import Identity, default_identities
+from trioshell.transports._ssh_identities import Identity
 from trioshell.transports._ssh_known_hosts import KnownHosts
 from trioshell.transports._ssh_tokens import expand_command, expand_path
 
@@ -38,6 +38,9 @@ _GLOBAL_KNOWN_HOSTS: Final = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_ho
 
 # A chain of jump hosts in which each jumps over the next must end somewhere.
 _MOST_JUMPS: Final = 8
+
+# How many plans are kept for the next time.
+_MOST_PLANS: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Plan:
         alias: the name under which its host key is known.
         via: the jump host, if there is one.
         proxy_command: what to run instead of connecting, if anything.
+        default_identities: True if the keys in ``~/.ssh`` are meant, for nobody names others.
         known_hosts: where its host key is looked up; None to trust any.
         accept_new: True to trust, and write down, the key of a host that is not known.
         agent: the socket of the ssh-agent, if one may be asked.
@@ -89,6 +93,7 @@ class Plan:
     known_hosts: KnownHosts | None = None
     accept_new: bool = False
     identities: tuple[Identity, ...] = ()
+    default_identities: bool = False
     certificates: tuple[Path, ...] = ()
     agent: str | None = None
     identities_only: bool = False
@@ -129,6 +134,7 @@ class Planner:
         self._config = config
         self._wishes = wishes
         self._known_hosts: dict[tuple[tuple[Path, ...], bool], KnownHosts] = {}
+        self._plans: dict[str, Plan] = {}
         self._local_user = getpass.getuser()
 
     @property
@@ -149,9 +155,15 @@ class Planner:
         Raises:
             ValueError: what the config says of this host can't be done, or makes no sense.
         """
-        wishes = self._wishes
-        settings = self._config.lookup(node, wishes.user, self._local_user, wishes.port)
-        return self._plan(node, settings, jump=wishes.jump, depth=0)
+        known = self._plans.get(node)
+        if known is None:
+            wishes = self._wishes
+            settings = self._config.lookup(node, wishes.user, self._local_user, wishes.port)
+            known = self._plan(node, settings, jump=wishes.jump, depth=0)
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.pop(next(iter(self._plans)))
+            self._plans[node] = known
+        return known
 
     def _plan(self, name: str, settings: HostSettings, jump: str | None, depth: int) -> Plan:
         if depth > _MOST_JUMPS:
@@ -173,6 +185,8 @@ class Planner:
             known_hosts=self._find_known_hosts(settings, words) if checked else None,
             accept_new=accept_new,
             identities=self._identities(settings, words),
+            default_identities=not self._wishes.identity_files
+            and "identityfile" not in settings.values,
             certificates=tuple(
                 expand_path(file, words) for file in _not_none(settings, "certificatefile")
             ),
@@ -232,9 +246,7 @@ class Planner:
             Identity(expand_path(file, words), f"IdentityFile in {place}")
             for file in _not_none(settings, "identityfile")
         ]
-        if wished or "identityfile" in settings.values:
-            return (*wished, *said)
-        return tuple(default_identities())
+        return (*wished, *said)
 
     def _keepalive(self, settings: HostSettings) -> float:
         said = settings.first("serveraliveinterval")

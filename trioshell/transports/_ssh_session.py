@@ -52,7 +52,7 @@ class LinkSession(Session):
         link: the connection that it goes over.
         channel: what it has opened there.
         group: the process group that leads its command, once that is known.
-        ticks: counted by the link's keeper while the command runs.
+        ticks: counted by the link's keeper from when its command has started.
         watched: True while the link's guard knows the group.
     """
 
@@ -78,6 +78,9 @@ class LinkSession(Session):
         """True as long as something of the command may be going on there."""
         return self.exit is None
 
+    def tick(self) -> None:
+        """Called by the link's keeper now and then."""
+
     @abstractmethod
     async def start(self) -> None:
         """Open it over its link, for asyncio."""
@@ -102,7 +105,7 @@ class SshSession(LinkSession):
         self, link: Link, command: Command, token: str, *, merge: bool, wants_input: bool
     ) -> None:
         super().__init__(link)
-        self.line = command_line(command, token, merge=merge)
+        self.line = command_line(command, token, merge=merge, stdin=wants_input)
         self.wants_input = wants_input
         self._opening = Opening(command, token, merge=merge)
         self._merge = merge
@@ -120,6 +123,13 @@ class SshSession(LinkSession):
     def group(self) -> int | None:
         return self._opening.group
 
+    def tick(self) -> None:
+        """Called by the link's keeper now and then."""
+        # Its stdin is empty by its line, which spares us to say so. But a server that runs
+        # something else instead of the line (a forced command) would wait for it.
+        if self.group is None and not self.wants_input and self.begun:
+            self.channel.send_eof()
+
     @property
     def running(self) -> bool:
         return self.exit is None and not self._ended
@@ -133,8 +143,6 @@ class SshSession(LinkSession):
             env=dict(self.link.plan.env),
             window=WINDOW_BYTES,
         )
-        if not self.wants_input:
-            self.channel.send_eof()
 
     # -- what asyncssh calls ------------------------------------------------------------
 

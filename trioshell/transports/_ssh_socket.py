@@ -7,12 +7,13 @@ from typing import Any, Protocol
 
 import trio
 
-from trioshell.transports._ssh_bridge import Bridge
+from trioshell.transports._ssh_bridge import Bridge, log
+from trioshell.transports._ssh_poller import READABLE, WRITABLE
 
 _READ_BYTES = 65536
 
-# After so many reads in a row that had something at once, let others run.
-_READS_IN_A_ROW = 16
+# After so many reads in a row that had something at once, let others have their turn.
+_READS_IN_A_ROW = 8
 
 
 class Receiver(Protocol):
@@ -30,10 +31,9 @@ class Receiver(Protocol):
 class SocketTransport:
     """What asyncssh takes for an asyncio transport.
 
-    Reading goes on in a Trio task of the bridge's nursery, which closes the socket when it
-    ends. What is written is collected and sent at the end of the same turn, so that a
-    packet does not cost a system call. It is not bounded here: asyncssh ignores a transport
-    that asks for a pause, and what it writes is bounded by the windows of its channels.
+    What is written is collected and sent at the end of the same turn, so that a packet does
+    not cost a system call. It is not bounded here: asyncssh ignores a transport that asks for
+    a pause, and what it writes is bounded by the windows of its channels.
 
     Attributes:
         heard_at: when the other side last said something, on the Trio clock.
@@ -47,66 +47,66 @@ class SocketTransport:
         self._receiver: Receiver
         self._out: list[bytes] = []
         self._blocked = False
-        self._closing = False
-        self._scope = trio.CancelScope()
         self.heard_at = trio.current_time()
         self.closed = trio.Event()
 
     def start(self, receiver: Receiver) -> None:
         """Begin to hand what comes to `receiver`. From here on the socket is ours."""
         self._receiver = receiver
-        self._bridge.nursery.start_soon(self._read)
+        self._bridge.poller.add(self._sock.fileno(), self._ready)
+        self._bridge.transports.add(self)
         receiver.connection_made(self)
 
-    async def _read(self) -> None:
+    def _ready(self) -> None:
         try:
-            with self._scope:
-                await self._receive_all()
-        finally:
-            self._closing = True
-            trio.lowlevel.notify_closing(self._sock)
-            self._sock.close()
-            self.closed.set()
+            if self._blocked:
+                self._send()
+            self._receive()
+        # A bug of ours or asyncssh's must not end the connections of the others.
+        except Exception as exc:  # noqa: BLE001  # see above
+            log.exception("an SSH connection has failed")
+            self._receiver.connection_lost(exc)
 
-    async def _receive_all(self) -> None:
-        in_a_row = 0
-        while not self._closing:
+    def _receive(self) -> None:
+        for _ in range(_READS_IN_A_ROW):
+            if self.is_closing():
+                return
             try:
                 data = self._sock.recv(_READ_BYTES)
             except BlockingIOError:
-                in_a_row = 0
-                await trio.lowlevel.wait_readable(self._sock)
-                continue
+                return
             except OSError as exc:
-                self._bridge.give(self._receiver.connection_lost, exc)
+                self._receiver.connection_lost(exc)
                 return
             if not data:
-                self._bridge.give(self._receiver.eof_received)
+                self._stop_reading()
+                self._receiver.eof_received()
                 return
             self.heard_at = trio.current_time()
-            self._bridge.give(self._receiver.data_received, data)
-            in_a_row += 1
+            self._receiver.data_received(data)
             if len(data) < _READ_BYTES:  # that was all
-                in_a_row = 0
-                await trio.lowlevel.wait_readable(self._sock)
-            elif in_a_row >= _READS_IN_A_ROW:
-                in_a_row = 0
-                await trio.lowlevel.checkpoint()
+                return
+
+    def _stop_reading(self) -> None:
+        # asyncssh closes us in a moment; until then the end of the stream stays readable.
+        if not self.is_closing():
+            self._bridge.poller.set_mask(self._sock.fileno(), 0)
 
     # -- what asyncssh calls ------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
         """Send `data`, soon."""
-        if self._closing:
-            return
-        if not self._out and not self._blocked:
-            self._bridge.write_later(self)
-        self._out.append(data)
+        if not self.is_closing():
+            if not self._out and not self._blocked:
+                self._bridge.write_later(self)
+            self._out.append(data)
 
     def flush(self) -> None:
         """Send what has been written, as far as the socket takes it."""
-        if self._blocked or self._closing or not self._out:
-            return
+        if self._out and not self._blocked and not self.is_closing():
+            self._send()
+
+    def _send(self) -> None:
         data = b"".join(self._out)
         self._out.clear()
         try:
@@ -116,30 +116,29 @@ class SocketTransport:
         except OSError as exc:
             self._bridge.loop.call_soon(self._receiver.connection_lost, exc)
             return
-        if sent < len(data):
-            self._blocked = True
+        blocked = sent < len(data)
+        if blocked:
             self._out.append(data[sent:])
-            self._bridge.nursery.start_soon(self._flush_later)
-
-    async def _flush_later(self) -> None:
-        try:
-            await trio.lowlevel.wait_writable(self._sock)
-        except (trio.ClosedResourceError, OSError):
-            return  # the reader has closed it, and has said so
-        self._blocked = False
-        self._bridge.give(self.flush)
+        if blocked != self._blocked:
+            self._blocked = blocked
+            mask = READABLE | WRITABLE if blocked else READABLE
+            self._bridge.poller.set_mask(self._sock.fileno(), mask)
 
     def abort(self) -> None:
         """Close at once. What has been written is sent if the socket takes it."""
+        if self.is_closing():
+            return
         self.flush()
-        self._closing = True
-        self._scope.cancel()
+        self.closed.set()
+        self._bridge.poller.remove(self._sock.fileno())
+        self._bridge.transports.discard(self)
+        self._sock.close()
 
     close = abort
 
     def is_closing(self) -> bool:
-        """True once it has been closed, from whichever side."""
-        return self._closing
+        """True once it has been closed."""
+        return self.closed.is_set()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """The socket, and the addresses of its ends."""
