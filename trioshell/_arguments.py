@@ -42,6 +42,14 @@ def check_flag(name: str, value: object) -> bool:
     return value
 
 
+def check_hashable(name: str, value: object) -> None:
+    """Something to look results up by."""
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(f"{name} must be hashable, and {value!r} is not") from None
+
+
 def check_command(value: object) -> str | tuple[str, ...]:
     """A shell command line, or an argument vector as a tuple."""
     if isinstance(value, str):
@@ -55,6 +63,10 @@ def check_command(value: object) -> str | tuple[str, ...]:
             raise TypeError(f"command must be made of strings, not {word!r}")
         if "\0" in word:
             raise ValueError(f"command must not contain a NUL character: {word!r}")
+        try:
+            word.encode(errors="surrogateescape")  # as bytes that are not UTF-8 are handed on
+        except UnicodeEncodeError:
+            raise ValueError(f"command must not contain lone surrogates: {word!r}") from None
     if not words or not str(words[0]).strip():
         raise ValueError(f"command must not be empty, but was {value!r}")
     return value if isinstance(value, str) else tuple(str(word) for word in words)

@@ -13,7 +13,7 @@ from trioshell._results import NodeResult, NotStarted, Outcome, TimedOut
 # Which nodes are asked for; None for all.
 Keys: TypeAlias = Collection[Hashable] | None
 
-_NEVER = NotStarted("aborted while it waited for its place in the fanout")
+_NEVER = NotStarted("aborted before its turn came")
 
 
 class NodeBook:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # `Session.end` promises to be over by itself within the grace and ten seconds. A transport that
 # breaks this promise is not waited for any longer.
 _END_MARGIN_SECONDS = 12.0
+# And that `Session.receive` does not wait once that has returned.
+_HEARD_SECONDS = 3.0
 
 _ABORTED_ON_THE_WAY = NotStarted("aborted while its way was being opened")
 
@@ -98,6 +100,7 @@ class Run:
                 outcome = await self._end(self._session)
             await self._stop_feeding()
         finally:
+            self._be_deaf()
             # Also when the engine itself is being torn down: a session is always closed.
             if self._session is not None:
                 with trio.CancelScope(shield=True):
@@ -107,11 +110,13 @@ class Run:
     async def _open_and_follow(self) -> Outcome | None:
         """How it ended by itself, or why it could not begin; None if we were cancelled."""
         if self._feeder.no_way is not None:
-            return Unreachable(self._feeder.no_way)
+            return self._feeder.no_way
         transport, job = self._feeder.transport, self._feeder.job
         if transport.connects:
             self._scope.deadline = trio.current_time() + job.connect_timeout
         with self._scope:
+            # Aborted while the dispatcher let us wait: not to be started any more.
+            await trio.lowlevel.checkpoint_if_cancelled()
             try:
                 self._session = await transport.open(job, self.node, self.rank)
             except SpawnError as exc:
@@ -146,7 +151,8 @@ class Run:
             self._in_hand = None
         while chunks := await session.receive():
             self._in_hand = Received(self, chunks)
-            await self._feeder.wait_consumers()
+            if not self.ending:  # then it is bounded by what the pipes hold, and must go on
+                await self._feeder.wait_consumers()
             await self._feeder.report(self._in_hand)
             self._in_hand = None
 
@@ -167,7 +173,7 @@ class Run:
                     failure = exc.reason
             # What is left to hear does not wait any more, and only our handler can hold it up.
             while not heard.is_set():
-                with trio.move_on_after(_END_MARGIN_SECONDS):
+                with trio.move_on_after(_HEARD_SECONDS):
                     await heard.wait()
                 if self._in_hand is None:
                     nursery.cancel_scope.cancel()
@@ -200,11 +206,6 @@ class Run:
             and self._position < self._feeder.input.end
         )
 
-    @property
-    def position(self) -> int:
-        """How much of the worker's input it does not need any more."""
-        return self._feeder.input.end if self.deaf else self._position
-
     def feed_soon(self, nursery: trio.Nursery) -> None:
         """Begin to hand the worker's input to the command, if that has not begun."""
         if self._feeding is None and not self.deaf and self._session is not None:
@@ -219,8 +220,8 @@ class Run:
                 while (piece := await source.get(self._position)) is not None:
                     sname, data = piece
                     await session.send_to(sname, data)
+                    self._feeder.input.advance(self._position)
                     self._position += 1
-                    self._feeder.input_taken()
                     if data:
                         # Shielded: it has been handed over, and that must be told. The
                         # dispatcher takes it sooner or later.
@@ -229,17 +230,22 @@ class Run:
                 await session.send_eof()
         except trio.BrokenResourceError:
             pass  # it has closed its stdin, which is its own business
+        except Exception as exc:  # noqa: BLE001  # as in `conduct` below
+            self._feeder.engine.dispatcher.fail(exc)
         finally:
-            self.deaf = True
+            self._be_deaf()
             self._fed.set()
-            self._feeder.input_taken()
 
     async def _stop_feeding(self) -> None:
         if self._feeding is not None:
             self._feeding.cancel()
             await self._fed.wait()
-        self.deaf = True
-        self._feeder.input_taken()
+        self._be_deaf()
+
+    def _be_deaf(self) -> None:
+        if not self.deaf:
+            self.deaf = True
+            self._feeder.input.leave(self._position)
 
 
 @trio.lowlevel.enable_ki_protection  # an interrupt belongs to the block or to a handler
@@ -247,8 +253,11 @@ async def conduct(run: Run, place: Place) -> None:
     """The child task of one node; gives its place in the fanout back."""
     try:
         outcome = await run.conduct()
-        ended_at = trio.current_time()
+    except Exception as exc:  # noqa: BLE001  # whatever a transport raises that it must not
+        run._feeder.engine.dispatcher.fail(exc)
+        outcome = Unreachable(f"its transport has failed: {exc!r}")
     finally:
+        ended_at = trio.current_time()
         place.release()
         run._feeder.over(run)
     await run._feeder.report(Ended(run, outcome, ended_at))

@@ -9,7 +9,6 @@ which makes the commands wait.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
@@ -97,10 +96,12 @@ class Dispatcher:
         }
         async for report in self._receiving:
             await work[type(report)](report)
-            with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
-                for _ in range(_REPORTS_A_TURN):
+            for _ in range(_REPORTS_A_TURN):
+                try:
                     report = self._receiving.receive_nowait()  # noqa: PLW2901  # the next one
-                    await work[type(report)](report)
+                except (trio.WouldBlock, trio.EndOfChannel):
+                    break
+                await work[type(report)](report)
             del report  # what is over must not be held while we wait
 
     # -- what is reported --------------------------------------------------------------------
@@ -199,7 +200,7 @@ class Dispatcher:
         except trio.Cancelled:
             raise  # not the handler's: the engine itself is being torn down
         except BaseException as exc:  # noqa: BLE001  # it comes out of the Task, at its end
-            self._failed(exc)
+            self.fail(exc)
 
     @trio.lowlevel.disable_ki_protection
     async def _call_with_lines(
@@ -211,16 +212,20 @@ class Dispatcher:
         lines: list[bytes],
     ) -> None:
         # The hottest loop of all: nothing in it that is the same for each line.
-        for line in lines:
-            worker.current_msg = line
+        left = iter(lines)
+        while True:
             try:
-                result = method(worker, node, sname, line)
-                if result is not None:
-                    await self._finish(result)
+                for line in left:
+                    worker.current_msg = line
+                    result = method(worker, node, sname, line)
+                    if result is not None:
+                        await self._finish(result)
             except trio.Cancelled:
                 raise  # as in `_call`
-            except BaseException as exc:  # noqa: BLE001  # as in `_call`
-                self._failed(exc)
+            except BaseException as exc:  # noqa: BLE001  # as in `_call`; and on with what is left
+                self.fail(exc)
+            else:
+                return
 
     async def _call_with_errors(
         self,
@@ -243,7 +248,9 @@ class Dispatcher:
                 await result
             self._waiting = None
 
-    def _failed(self, exc: BaseException) -> None:
+    @trio.lowlevel.enable_ki_protection  # as `run`
+    def fail(self, exc: BaseException) -> None:
+        """Something that is not ours has raised: end everything, and let it come out then."""
         if len(self.errors) < _MOST_ERRORS:
             self.errors.append(exc)
         self._on_failure()

@@ -8,7 +8,12 @@ from typing import Protocol
 import trio
 
 from trioshell._dispatch import Dispatcher
+from trioshell._errors import TaskError
 from trioshell.transports import Transport
+
+# What may still begin while everything is being ended: a handler that answers each end with a
+# new beginning must not go on for ever.
+_MOST_LATE = 1000
 
 
 class Live(Protocol):
@@ -46,6 +51,7 @@ class Engine:
         live: what has begun, or will when the engine is entered, and is not closed.
         entered: True once it has been entered.
         over: True when nothing can begin any more.
+        stopped: True when everything is to end: what begins now is aborted at once.
     """
 
     def __init__(self, fanout: int, kill_grace: float) -> None:
@@ -53,10 +59,12 @@ class Engine:
         self.kill_grace = kill_grace
         self.dispatcher = Dispatcher(self._stop, self.closed)
         self.live: dict[Live, None] = {}
+        self._keeping = 0  # how many of them keep the block open
+        self._late = 0  # how many have begun since everything was to end
         self.entered = False
         self.over = False
         self._left = False  # the block has been left, and what lives is waited for
-        self._stopped = False  # aborted for good: what begins now is aborted at once
+        self.stopped = False
         self._changed = trio.lowlevel.ParkingLot()
         self._watching = trio.CancelScope()
         self._transports: list[Transport] = []
@@ -68,16 +76,26 @@ class Engine:
     # -- what begins and ends in it ----------------------------------------------------------
 
     def begin(self, live: Live) -> None:
-        """Start it now, or when the engine is entered."""
+        """Start it now, or when the engine is entered.
+
+        Raises:
+            TaskError: everything is being ended, and too much has begun since.
+        """
+        if self.stopped:
+            self._late += 1
+            if self._late > _MOST_LATE:
+                raise TaskError("the Task is being ended, and cannot be given new work for ever")
         self.live[live] = None
+        self._keeping += not live.autoclose
         if self._children is not None:
             self._children.start_soon(live.serve)
-        if self._stopped:
+        if self.stopped or (self._left and not self._keeping):
             live.abort()
 
     def closed(self, live: Live) -> None:
         """It has been told its last, and is alive no more."""
         del self.live[live]
+        self._keeping -= not live.autoclose
         self._changed.unpark_all()
 
     def abort(self) -> None:
@@ -91,6 +109,9 @@ class Engine:
         Raises:
             TransportError: it can't be started.
         """
+        kind = type(transport)
+        if kind.start is Transport.start and kind.stop is Transport.stop:
+            return  # there is nothing to enter, and nothing to remember of it
         if transport not in self._transports:
             async with self._entering:
                 if transport not in self._transports:
@@ -99,6 +120,7 @@ class Engine:
 
     # -- its own life ------------------------------------------------------------------------
 
+    @trio.lowlevel.enable_ki_protection  # half entered it could not be left
     async def enter(self) -> None:
         """The block begins. Nothing is waited for."""
         self.entered = True
@@ -106,6 +128,7 @@ class Engine:
         self._nursery.start_soon(self._watch)
         self._nursery.start_soon(self._serve)
 
+    @trio.lowlevel.enable_ki_protection  # nor half left
     async def leave(
         self,
         exc_type: type[BaseException] | None,
@@ -119,6 +142,7 @@ class Engine:
         self._changed.unpark_all()
         return await self._manager.__aexit__(exc_type, exc, traceback)
 
+    @trio.lowlevel.enable_ki_protection  # what ends everything must not be ended itself
     async def _watch(self) -> None:
         try:
             with self._watching:
@@ -127,10 +151,11 @@ class Engine:
             self._stop()
             raise
 
+    @trio.lowlevel.enable_ki_protection  # as `_watch`
     def _stop(self) -> None:
         """Everything is to end: the block has raised or is cancelled, or a handler has raised."""
-        if not self._stopped:
-            self._stopped = True
+        if not self.stopped:
+            self.stopped = True
             self.dispatcher.cancel_handlers()
             assert self._nursery is not None
             self._nursery.cancel_scope.cancel()
@@ -145,14 +170,12 @@ class Engine:
             try:
                 async with trio.open_nursery() as self._children:
                     self._children.start_soon(self.dispatcher.run)
-                    for live in self.live:
-                        self._children.start_soon(live.serve)
+                    self._start_what_waited(self._children)
                     await self._wait_until_over()
                     self.dispatcher.close()
             finally:
                 self.over = True
-                for live in self.live:  # only if something has raised that must not
-                    live.abandon()
+                self._abandon_all()
                 for transport in reversed(self._transports):
                     await transport.__aexit__(None, None, None)
         for exc in self.dispatcher.errors:
@@ -160,11 +183,25 @@ class Engine:
             self._nursery.start_soon(_raise, exc)
         self._watching.cancel()
 
+    # In functions of their own, so that no variable holds on to one of them for ever.
+
+    def _start_what_waited(self, nursery: trio.Nursery) -> None:
+        for live in self.live:
+            nursery.start_soon(live.serve)
+
+    def _abandon_all(self) -> None:
+        for live in self.live:  # there are some only if something has raised that must not
+            live.abandon()
+
     async def _wait_until_over(self) -> None:
         """Wait until the block has been left and nothing is alive; then nothing can begin."""
+        aborted = False
         while not (self._left and not self.live):
-            if self._left and all(live.autoclose for live in self.live):
+            if self._keeping:
+                aborted = False
+            elif self._left and not aborted:
                 self.abort()
+                aborted = True
             await self._changed.park()
         self.over = True
 

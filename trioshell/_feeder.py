@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from trioshell._conduct import Run, conduct
-from trioshell._errors import TransportError
+from trioshell._errors import SpawnError, TransportError
 from trioshell._fanout import Place
 from trioshell._input import Input
 from trioshell._reports import Finished, Report, Started
+from trioshell._results import NotStarted, Outcome, Unreachable
 from trioshell.transports import Job, Transport
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Feeder:
         job: what its transport is asked for.
         transport: the way to the nodes, from `attach` on.
         timeout: seconds that each command may run; None for no bound.
-        no_way: why no node can be reached at all; None if its transport has started.
+        no_way: how all nodes end because their transport can't be started; None if it is.
     """
 
     engine: Engine
@@ -55,7 +56,7 @@ class Feeder:
         self._to_come = True  # nodes may still be picked up
         self._any_opened = False
         self._finished = False
-        self.no_way: str | None = None
+        self.no_way: Outcome | None = None
         self._limiters: Sequence[trio.CapacityLimiter] = ()
 
     @property
@@ -96,10 +97,10 @@ class Feeder:
             with self._feeding:
                 await self._start_runs(nursery)
             self._to_come = False
-            self.input_taken()
+            self.input.seal()
         self._nursery = None
         self._finished = True
-        self.input_taken()
+        self.input.progress.unpark_all()
         await self.worker._release()
         await self.report(Finished(self.worker))
 
@@ -107,8 +108,10 @@ class Feeder:
         # Once, before the first: runs that waited for it side by side would lose their order.
         try:
             await self.engine.enter_transport(self.transport)
+        except SpawnError as exc:
+            self.no_way = NotStarted(exc.reason)
         except (TransportError, OSError) as exc:
-            self.no_way = str(exc)
+            self.no_way = Unreachable(str(exc))
         for rank, node in enumerate(self._targets):
             place = Place()
             await place.take(self._limiters)
@@ -119,6 +122,7 @@ class Feeder:
                 return
             run = Run(self, node, rank)
             self._runs.add(run)
+            self.input.join()
             nursery.start_soon(conduct, run, place)
 
     # -- for its runs ------------------------------------------------------------------------
@@ -141,13 +145,14 @@ class Feeder:
     def opened(self, run: Run) -> None:
         """The run has its session: it can be fed."""
         self._any_opened = True
+        self.input.progress.unpark_all()
         if self.input.used:
             run.feed_soon(self.nursery)
 
     def over(self, run: Run) -> None:
         """The run's session is closed."""
         self._runs.discard(run)
-        self.input_taken()
+        self.input.progress.unpark_all()
 
     # -- its input ---------------------------------------------------------------------------
 
@@ -170,14 +175,7 @@ class Feeder:
         """Wait until every run has taken all input; before the first one, for that as well."""
         await trio.lowlevel.checkpoint()
         while self.worker.task is not None and self.engine.entered and not self._finished:
-            nobody_yet = self._to_come and not self._any_opened
+            nobody_yet = not self._any_opened and (self._to_come or bool(self._runs))
             if not nobody_yet and not any(run.behind for run in self._runs):
                 break
             await self.input.progress.park()
-
-    def input_taken(self) -> None:
-        """A run has taken some input, or will take no more."""
-        if self.input.used:
-            self.input.progress.unpark_all()
-            if not self._to_come:
-                self.input.forget(min((run.position for run in self._runs), default=self.input.end))

@@ -39,6 +39,7 @@ class LiveStream:
 
     def finish(self) -> bytes:
         """The last line, if it has no newline. The stream is over."""
+        self._half_bytes = 0
         return self._cutter.finish()
 
     def raw(self) -> bytes:

@@ -59,7 +59,8 @@ async def run(
         async with task:
             pass
     except BaseExceptionGroup as raised:
-        first = _first(raised)
+        # Somebody may have cancelled us as well; what was raised is not to be lost over that.
+        first = next(iter(task._engine.dispatcher.errors), None) or _first(raised)
         raise first from first.__cause__
     if check:
         _check(worker)

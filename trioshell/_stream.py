@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
+from trioshell._arguments import check_hashable
 from trioshell._errors import WorkerError
 from trioshell._worker import SNAME_STDIN, Worker
 from trioshell.transports._streams import Reader, StreamsTransport, Writer
@@ -49,6 +50,8 @@ class StreamWorker(Worker):
     ) -> None:
         self._readers: dict[str, Reader] = {}
         self._writers: dict[str, Writer] = {}
+        self._fds: set[int] = set()
+        check_hashable("key", key)
         super().__init__(
             handler,
             targets=None if key is None else [key],
@@ -74,7 +77,7 @@ class StreamWorker(Worker):
         """
         self._check_free(sname, self._readers)
         if not isinstance(source, trio.abc.ReceiveStream):
-            source = _open("source", source)
+            source = self._open("source", source)
         self._readers[sname] = source
 
     def set_writer(self, sname: str, sink: Writer | _File | int) -> None:
@@ -92,8 +95,15 @@ class StreamWorker(Worker):
         """
         self._check_free(sname, self._writers)
         if not isinstance(sink, trio.abc.SendStream):
-            sink = _open("sink", sink)
+            sink = self._open("sink", sink)
         self._writers[sname] = sink
+
+    def _open(self, name: str, stream: _File | int) -> trio.lowlevel.FdStream:
+        fd = _take_over(name, stream)
+        if fd in self._fds:
+            fd = os.dup(fd)  # read and written by one number: each side closes its own
+        self._fds.add(fd)
+        return trio.lowlevel.FdStream(fd)
 
     def _check_free(self, sname: object, streams: dict[str, Any]) -> None:
         if not isinstance(sname, str) or not sname:
@@ -131,14 +141,14 @@ class StreamWorker(Worker):
         return []
 
 
-def _open(name: str, stream: _File | int) -> trio.lowlevel.FdStream:
-    """A Trio stream on a descriptor, which it takes over."""
+def _take_over(name: str, stream: _File | int) -> int:
+    """The descriptor of a stream, which is ours from now on."""
     if isinstance(stream, int) and not isinstance(stream, bool):
         try:
             os.fstat(stream)
         except OSError as exc:
             raise ValueError(f"{name} must be an open descriptor, not {stream!r}") from exc
-        return trio.lowlevel.FdStream(stream)
+        return stream
     try:
         with contextlib.suppress(AttributeError):
             stream.flush()  # type: ignore[union-attr]  # what a writer still holds comes first
@@ -148,4 +158,4 @@ def _open(name: str, stream: _File | int) -> trio.lowlevel.FdStream:
             f"{name} must be a Trio stream, a file object or a descriptor, not {stream!r}"
         ) from exc
     stream.close()  # type: ignore[union-attr]  # a file object: it has a fileno
-    return trio.lowlevel.FdStream(fd)
+    return fd

@@ -16,6 +16,7 @@ from trioshell._arguments import (
     check_fanout,
     check_finite_seconds,
     check_flag,
+    check_hashable,
     check_seconds,
 )
 from trioshell._copy import CopyWorker
@@ -202,6 +203,7 @@ class Task(Overall):
                 )
             worker = DistantWorker(nodes, handler, work=work, transport=transport, **common)
         else:
+            check_hashable("key", key)
             if transport not in (None, "exec"):
                 raise ValueError(
                     f"transport {transport!r} needs nodes; a command without nodes runs here"
@@ -380,6 +382,11 @@ class Task(Overall):
         return self._transports[asked]
 
     def _check_open(self, what: str) -> None:
+        if self._engine.entered and not trio.lowlevel.in_trio_run():
+            raise TaskError(
+                f"the Task cannot {what} from outside of its trio.run; in a thread, use "
+                "trio.from_thread.run_sync"
+            )
         if self._engine.over:
             raise TaskError(f"the Task is over and cannot {what}; make a new one")
 
@@ -387,5 +394,5 @@ class Task(Overall):
         if trio.lowlevel.current_task() is self._engine.dispatcher.task:
             raise TaskError(
                 f"{what}() was called from a handler of the same Task and would wait for "
-                "itself; use shell(), and its worker's events, or another Task"
+                "itself; use shell() or write(), or another Task"
             )

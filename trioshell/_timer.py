@@ -61,7 +61,8 @@ class Timer:
         """Fire next so many seconds from now, and not when it was to fire before.
 
         A timer that has fired for the last time, or was invalidated, is valid again if this
-        is called before or within its own `ev_timer`.
+        is called before or within its own `ev_timer`. Once the Task is cancelled, or a handler
+        has raised, it has no effect.
 
         Args:
             fire: seconds from now.
@@ -79,7 +80,8 @@ class Timer:
 
     def _set(self, fire: float | None) -> None:
         self._setting += 1
-        self._valid = fire is not None
+        # When everything is to end, a timer that sets itself anew would hold it up for ever.
+        self._valid = fire is not None and not self.task._engine.stopped
         if fire is not None:
             self._fire = fire
             if self._due is not None:

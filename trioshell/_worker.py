@@ -24,6 +24,8 @@ from trioshell._results import NodeResult
 from trioshell.transports import Job, Transport, find_transport
 
 if TYPE_CHECKING:
+    from ClusterShell.NodeSet import NodeSet
+
     from trioshell._engine import Engine
     from trioshell._task import Task
 
@@ -111,7 +113,8 @@ class Worker:
     def __repr__(self) -> str:
         what = type(self).__name__
         state = "closed" if self.closed else "running" if self.started else "not started"
-        return f"<{what} of {self.command!r}, {len(self._books.targets)} targets, {state}>"
+        of = "" if self.command is None else f" of {self.command!r}"
+        return f"<{what}{of} for {len(self._books.targets)} targets, {state}>"
 
     # -- the handler -----------------------------------------------------------------------
 
@@ -122,8 +125,15 @@ class Worker:
     @eh.setter
     def eh(self, handler: object) -> None:
         names = ("ev_start", "ev_pickup", "ev_read", "ev_written", "ev_hup", "ev_close")
+        if handler is not None and not any(hasattr(handler, name) for name in (*names, "ev_timer")):
+            raise TypeError(f"handler must have a method like ev_read, and {handler!r} has none")
         self._methods = find_methods(handler, names)
         self._handler = handler
+
+    @property
+    def nodes(self) -> NodeSet | None:
+        """The worker's targets; None for one that runs here, without nodes."""
+        return None
 
     # -- what it does ------------------------------------------------------------------------
 
@@ -156,6 +166,7 @@ class Worker:
 
     def did_timeout(self) -> bool:
         """True if any node's command ran longer than its timeout."""
+        self._check_readable()
         return self._books.timed_out > 0
 
     # -- its input ---------------------------------------------------------------------------
@@ -191,7 +202,14 @@ class Worker:
         Before the first target runs it waits for that; nodes that wait for their place in
         the fanout are not waited for. Before the Task is entered nothing is waited for.
         Cancelled, the data is queued all the same.
+
+        Raises:
+            TaskError: called from a handler of the same Task: a command that waits until it is
+                read would wait for the handler, which waits for the command. Use `write`.
+            WorkerError: or ValueError, as `write`.
         """
+        if self.task is not None:
+            self.task._check_not_in_handler("send_all")
         self.write(data, sname)
         await self._feeder.wait_taken()
 
@@ -233,13 +251,15 @@ class Worker:
         """What a node has written to a stream until now; empty if nothing.
 
         Args:
-            node: the node; None for a worker that has no nodes.
+            node: the node; None for the only one, or for a worker that has no nodes.
 
         Raises:
             KeyError: the node is not of this worker.
         """
         self._check_readable()
-        if node is None and self._job.nodes is None:
+        if node is None:
+            if len(self._books.targets) != 1:
+                raise KeyError("read() must be told which node, since the worker has several")
             node = next(iter(self._books.targets))
         book = self._books.find(node)
         return Message() if book is None else book.outputs.message(sname)
@@ -266,6 +286,7 @@ class Worker:
 
     def _warn(self, name: str, instead: str) -> None:
         text = f"{name}() is deprecated: use {instead}, or what the handler method is given"
+        self._check_readable()
         warnings.warn(text, DeprecationWarning, stacklevel=3)
 
     def _check_readable(self) -> None:

@@ -163,7 +163,7 @@ async def test_a_background_that_floods_does_not_hold_the_end_up() -> None:
         assert session.exit == Exited(0)
     # It has been ended by SIGPIPE, as behind any reader that goes away: it is in no table soon.
     with trio.fail_after(10):
-        while SessionTable().members(session.pid):  # type: ignore[attr-defined]  # noqa: ASYNC110
+        while SessionTable().members(session.pid, trio.current_time()):  # type: ignore[attr-defined]  # noqa: ASYNC110
             await trio.sleep(0.01)  # nobody tells of a grandchild's death
     assert streams["stdout"].startswith(b"y\n")
 
@@ -221,7 +221,7 @@ async def test_what_had_ended_by_itself_is_not_ended_again() -> None:
     async with opened("sleep 30 & echo $!; exit 4") as session:
         pid = int(await read_until(session, b"\n"))
         with trio.fail_after(10):
-            while SessionTable().members(session.pid) != [pid]:  # type: ignore[attr-defined]  # noqa: ASYNC110
+            while SessionTable().members(session.pid, trio.current_time()) != [pid]:  # type: ignore[attr-defined]  # noqa: ASYNC110
                 await trio.sleep(0.001)  # as above
         await session.end(0)
         assert session.exit == Exited(4)
@@ -231,7 +231,7 @@ async def test_what_had_ended_by_itself_is_not_ended_again() -> None:
 async def test_closing_ends_what_still_runs() -> None:
     async with opened("trap '' TERM; echo ready; sleep 60 & wait") as session:
         await read_until(session, b"ready")
-    assert SessionTable().members(session.pid) == []  # type: ignore[attr-defined]
+    assert SessionTable().members(session.pid, trio.current_time()) == []  # type: ignore[attr-defined]
 
 
 async def test_a_status_that_somebody_else_has_taken_is_said_to_be_unknown() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from trioshell._errors import TransportError
+from trioshell._errors import SpawnError, TransportError
 from trioshell.transports._base import Chunk, Command, Copy, Job, Session, Transport
 
 if TYPE_CHECKING:
@@ -23,8 +23,10 @@ __all__ = [
     "Job",
     "OpenSshTransport",
     "Session",
+    "SpawnError",
     "SshTransport",
     "Transport",
+    "TransportError",
     "check_transport",
     "find_transport",
 ]

@@ -51,9 +51,12 @@ class Copy:
     preserve: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Job:
     """One piece of work for all nodes of a worker, as `Transport.check` sees it.
+
+    It is compared by identity, so that what a transport has worked out for a job can be
+    kept in a `weakref.WeakKeyDictionary`.
 
     Attributes:
         work: the command or the copy.
@@ -125,8 +128,7 @@ class Session(ABC):
         `receive` may be waiting in another task meanwhile, and goes on returning output;
         once this has returned it does not wait any more. If the command had already
         ended by itself, this sets `exit` to that and touches nothing. Bounded: it
-        returns within `grace` and ten seconds, whatever the target does; within two where
-        nothing but this machine is involved.
+        returns within `grace` and ten seconds, whatever the target does.
 
         Raises:
             TransportError: it cannot be told whether everything is gone (the

@@ -6,7 +6,9 @@ import os
 import sys
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
+from trioshell._errors import SpawnError
 from trioshell._placeholders import Template
 from trioshell.transports._base import Command, Copy, Job, Session, Transport
 from trioshell.transports._launch import launch
@@ -18,15 +20,11 @@ if TYPE_CHECKING:
 
 _SHELL = "/bin/sh"
 
-# How many jobs are kept ready. A Task has as many as workers that are starting nodes.
-_READY_JOBS = 16
-
 
 class _Ready:
     """What is the same for all nodes of a job, worked out once."""
 
     def __init__(self, job: Job) -> None:
-        self.job = job
         self.template: Template | None = None
         self.hosts = ""
         work = local_copy(job.work) if isinstance(job.work, Copy) else job.work
@@ -72,7 +70,7 @@ class ExecTransport(Transport):
 
     def __init__(self) -> None:
         self._supervisor: Supervisor | None = None
-        self._ready: dict[int, _Ready] = {}
+        self._ready: WeakKeyDictionary[Job, _Ready] = WeakKeyDictionary()
 
     def check(self, job: Job) -> None:
         if sys.platform != "linux":
@@ -85,7 +83,10 @@ class ExecTransport(Transport):
             template.check(job.nodes, _fold_if_used(template, job.nodes))
 
     async def start(self) -> None:
-        self._supervisor = Supervisor.enter()
+        try:
+            self._supervisor = Supervisor.enter()
+        except OSError as exc:
+            raise SpawnError(f"cannot run commands here: {exc.strerror}") from exc
 
     async def stop(self) -> None:
         supervisor, self._supervisor = self._supervisor, None
@@ -105,10 +106,7 @@ class ExecTransport(Transport):
         )
 
     def _prepared(self, job: Job) -> _Ready:
-        ready = self._ready.get(id(job))
+        ready = self._ready.get(job)
         if ready is None:
-            while len(self._ready) >= _READY_JOBS:
-                self._ready.pop(next(iter(self._ready)))
-            # It holds on to its job, so that no other can have the same id meanwhile.
-            ready = self._ready[id(job)] = _Ready(job)
+            ready = self._ready[job] = _Ready(job)
         return ready

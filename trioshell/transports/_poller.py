@@ -39,13 +39,13 @@ class Poller:
         self._callbacks[fd] = callback
 
     def remove(self, fd: int) -> None:
-        """Forget `fd`. To be called before it is closed.
+        """Forget `fd`, if it is known. To be called before it is closed.
 
         Closing is not enough: a child between vfork and exec still holds a copy, so the
         kernel would go on reporting events under a number that may by then be another's.
         """
-        del self._callbacks[fd]
-        self._epoll.unregister(fd)
+        if self._callbacks.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
 
     async def run(self) -> None:
         """Tell everybody what happens, until cancelled."""

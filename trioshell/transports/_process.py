@@ -8,11 +8,13 @@ import fcntl
 import math
 import os
 import select
+import signal
 import termios
 from collections.abc import Sequence
 
 import trio
 
+from trioshell._errors import SpawnError
 from trioshell._results import Exited, Signaled, Unreachable
 from trioshell.transports._base import Chunk, Session
 from trioshell.transports._poller import READABLE, WRITABLE
@@ -88,11 +90,16 @@ class ProcessSession(Session):
         self._receiver: trio.lowlevel.Task | None = None
         self._sender: trio.lowlevel.Task | None = None
         self._died = trio.lowlevel.ParkingLot()
+        self._born_at = trio.current_time()
         supervisor.open_sessions += 1
-        for output in self._outputs:
-            self._poller.add(output.fd, READABLE, output.note)
-        if self._pidfd is not None:
-            self._poller.add(self._pidfd, READABLE, self._note_death)
+        try:
+            for output in self._outputs:
+                self._poller.add(output.fd, READABLE, output.note)
+            if self._pidfd is not None:
+                self._poller.add(self._pidfd, READABLE, self._note_death)
+        except OSError as exc:
+            self._discard()
+            raise SpawnError(f"cannot watch what was started: {exc.strerror}") from exc
 
     # -- reading -----------------------------------------------------------------------
 
@@ -217,14 +224,14 @@ class ProcessSession(Session):
             return
         self._reaped = True
         try:
-            status = os.waitid(os.P_PID, self.pid, os.WEXITED)
+            status = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG)
         except ChildProcessError:
-            if not self._ending:
-                self.exit = Unreachable(
-                    "its exit status was taken by somebody else in this program "
-                    "(a waitpid(-1), or SIGCHLD is ignored)"
-                )
-            return
+            status = None
+        if status is None and not self._ending:
+            self.exit = Unreachable(
+                "its exit status was taken by somebody else in this program "
+                "(a waitpid(-1), or SIGCHLD is ignored)"
+            )
         if not self._ending and status is not None:
             exited = status.si_code == os.CLD_EXITED
             self.exit = Exited(status.si_status) if exited else Signaled(status.si_status)
@@ -245,7 +252,9 @@ class ProcessSession(Session):
             return
         self._ending = True
         try:
-            await end_session(self.pid, grace, self._supervisor.table, self._wait_dead)
+            await end_session(
+                self.pid, self._born_at, grace, self._supervisor.table, self._wait_dead
+            )
         finally:
             if self._is_dead():
                 self._reap()
@@ -258,6 +267,16 @@ class ProcessSession(Session):
             # being torn down. It lasts milliseconds, and a cancellation may come before.
             with trio.CancelScope(shield=True), contextlib.suppress(Exception):
                 await self.end(0)
+        self._close()
+
+    def _discard(self) -> None:
+        """What runs cannot be watched: better none than loose."""
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.killpg(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        self._close()
+
+    def _close(self) -> None:
         self._close_stdin()
         for output in tuple(self._outputs):
             self._close_output(output)
