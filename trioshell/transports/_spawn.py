@@ -68,13 +68,25 @@ def _strings(items: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:
     return (ctypes.c_char_p * (len(items) + 1))(*items, None)
 
 
+# The environment that was needed last, with what was made of it: it is the same for thousands.
+_latest: tuple[Sequence[bytes], ctypes.Array[ctypes.c_char_p]] = ((), _strings(()))
+
+
+def _environment(items: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:
+    global _latest  # noqa: PLW0603  # two threads that come at once make it twice, and no more
+    latest = _latest
+    if latest[0] is not items:
+        latest = _latest = (items, _strings(items))
+    return latest[1]
+
+
 @dataclass(slots=True, eq=False)
 class Spawn:
     """One program to start, and what became of it.
 
     Attributes:
         argv: the program, looked up in PATH, and its arguments; never empty.
-        environment: every ``NAME=value`` that it gets.
+        environment: every ``NAME=value`` that it gets; not to be changed any more.
         stdin: the descriptor that becomes its stdin; None for ``/dev/null``.
         stdout: the descriptor that becomes its stdout.
         stderr: the descriptor that becomes its stderr. All three are above 2, and are
@@ -125,7 +137,7 @@ class Spawn:
             _checked(_libc.posix_spawn_file_actions_adddup2(actions, self.stderr, 2))
             if _closefrom is not None:
                 _checked(_closefrom(actions, 3))
-            argv, environment = _strings(self.argv), _strings(self.environment)
+            argv, environment = _strings(self.argv), _environment(self.environment)
             program = self.argv[0]
             _checked(
                 _libc.posix_spawnp(
