@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
+import trioshell
 from trioshell import Aborted, Exited, Read, Signaled, Task, TimedOut, Unreachable, run
 from trioshell._errors import TransportError
 from trioshell._targets import resolve_targets
@@ -270,3 +275,52 @@ async def test_words_that_ssh_might_have_said_are_the_commands_own() -> None:
         )
         result = worker.results()["node1"]
         assert (result.outcome, result.stderr) == (Exited(255), words.encode() + b"\n")
+
+
+async def test_a_connection_that_hangs_is_noticed_and_the_command_ended_over_another(
+    start_sshd: Callable[..., Sshd],
+) -> None:
+    server = start_sshd()
+    transport = SshTransport(**server.options(), keepalive=0.6)
+    async with transport:
+        session = await opened(transport, COMMANDS["ignores TERM"])
+        await first_output(session)
+        server.signal_connections(signal.SIGSTOP)
+        began = trio.current_time()
+        while await session.receive():
+            pass
+        assert trio.current_time() - began < 1.2 + 1 + 4
+        assert isinstance(session.exit, Unreachable)
+        assert "not responding to keepalive" in session.exit.reason
+        assert "ended there" in session.exit.reason
+        await session.aclose()
+        server.signal_connections(signal.SIGCONT)
+    assert left_of(server) == []
+
+
+async def test_a_client_that_is_killed_takes_its_commands_with_it(sshd: Sshd, users: Users) -> None:
+    script = (
+        "import sys, trio, trioshell\n"
+        "from trioshell.transports import SshTransport\n"
+        "class Say(trioshell.EventHandler):\n"
+        "    def ev_read(self, worker, node, sname, msg): print(msg, flush=True)\n"
+        "async def main(config, known_hosts, user):\n"
+        "    transport = SshTransport(config=config, known_hosts=known_hosts, user=user)\n"
+        "    command = 'trap \"\" TERM; sleep 1.5; echo on; sleep 1000; sleep 1000'\n"
+        "    await trioshell.run(('sh', '-c', command), 'any', transport=transport, handler=Say())\n"
+        "trio.run(main, *sys.argv[1:])\n"
+    )
+    arguments = [str(sshd.config_file), str(sshd.known_hosts), users.sh]
+    root = str(Path(trioshell.__file__).parents[1])
+    with subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": root},
+    ) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline()  # it has run for long enough that a guard knows of it
+        assert left_of(sshd)
+        client.kill()
+    with trio.fail_after(10):
+        while sshd.commands():  # noqa: ASYNC110  # nobody tells; the guard is one of them
+            await trio.sleep(0.05)

@@ -31,8 +31,8 @@ from trioshell.transports._ssh_plan import (
 if TYPE_CHECKING:
     from trioshell.transports._ssh_client import Password
     from trioshell.transports._ssh_link import Link
+    from trioshell.transports._ssh_link_session import LinkSession
     from trioshell.transports._ssh_pool import Pool
-    from trioshell.transports._ssh_session import LinkSession
 
 _USER_CONFIG = Path("~/.ssh/config")
 _SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")

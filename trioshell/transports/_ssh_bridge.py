@@ -23,6 +23,7 @@ import asyncssh
 import outcome
 import trio
 
+from trioshell._errors import TransportError
 from trioshell.transports import _ssh_asyncio
 from trioshell.transports._ssh_poller import Poller
 
@@ -233,10 +234,14 @@ class Bridge:
         self.give(task.cancel)
 
     async def wait(self, task: asyncio.Task[T]) -> T:
-        """Wait for an asyncio task. Cancelled, the task goes on."""
+        """Wait for an asyncio task. Cancelled, the task goes on.
+
+        Raises:
+            TransportError: the loop has ended under it.
+        """
         if task.done():
             await trio.lowlevel.checkpoint_if_cancelled()
-            return task.result()
+            return _result(task)
         waiting: trio.lowlevel.Task | None = trio.lowlevel.current_task()
 
         def done(_: asyncio.Task[T]) -> None:
@@ -251,7 +256,15 @@ class Bridge:
 
         task.add_done_callback(done)
         await trio.lowlevel.wait_task_rescheduled(abort)
+        return _result(task)
+
+
+def _result(task: asyncio.Task[T]) -> T:
+    try:
         return task.result()
+    except asyncio.CancelledError:
+        # Whoever waits has not cancelled it, so it was the loop, which has come to an end.
+        raise TransportError("SSH has been shut down in the middle of it") from None
 
 
 def _nothing() -> None:

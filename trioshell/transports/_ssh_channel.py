@@ -38,6 +38,7 @@ class Channel:
         self._bytes = 0
         self._paused = False
         self._eof_sent = False
+        self._deaf = False
         self._wake = trio.Event()
         self._writable = trio.Event()
         self._writable.set()
@@ -97,7 +98,7 @@ class Channel:
         for at in range(0, len(data), _PIECE_BYTES):
             while not self._writable.is_set():
                 await self._writable.wait()
-            if self._eof_sent or self.closing:
+            if self._eof_sent or self._deaf or self.closing:
                 raise trio.BrokenResourceError("nobody reads it any more")
             self.raw.write(data[at : at + _PIECE_BYTES])
             self._bridge.flush()
@@ -109,10 +110,15 @@ class Channel:
             self.raw.write_eof()
             self._bridge.flush()
 
+    def refuse(self) -> None:
+        """Nobody reads what is sent any more."""
+        self._deaf = True
+        self._writable.set()
+
     def end(self) -> None:
         """Nothing more comes, and nobody reads what is sent: it is over."""
         self.ended = True
-        self._writable.set()
+        self.refuse()
         self._wake.set()
 
     def abort(self) -> None:

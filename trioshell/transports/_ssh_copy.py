@@ -13,7 +13,7 @@ from trioshell.transports._base import Chunk, Copy
 from trioshell.transports._openssh_files import Transfer
 from trioshell.transports._openssh_sftp import Sftp, SftpLost
 from trioshell.transports._ssh_channel import WINDOW_BYTES
-from trioshell.transports._ssh_session import LinkSession
+from trioshell.transports._ssh_link_session import LinkSession
 
 if TYPE_CHECKING:
     from trioshell.transports._ssh_link import Link

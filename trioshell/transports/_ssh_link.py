@@ -13,7 +13,7 @@ from trioshell._errors import TransportError
 from trioshell.transports._guard import guard_line
 from trioshell.transports._ssh_bridge import Bridge
 from trioshell.transports._ssh_guard import SshGuard
-from trioshell.transports._ssh_session import LinkSession
+from trioshell.transports._ssh_link_session import LinkSession
 from trioshell.transports._ssh_socket import SocketTransport
 
 if TYPE_CHECKING:

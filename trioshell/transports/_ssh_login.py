@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -12,8 +11,8 @@ import asyncssh
 from trioshell._errors import TransportError
 from trioshell.transports._ssh_agent import Offer
 from trioshell.transports._ssh_client import Client
+from trioshell.transports._ssh_link_session import LinkSession
 from trioshell.transports._ssh_plan import ALGORITHMS, Plan
-from trioshell.transports._ssh_session import LinkSession
 from trioshell.transports._ssh_socket import SocketTransport
 
 if TYPE_CHECKING:
@@ -41,9 +40,7 @@ class Dropped(TransportError):
 class Tunnel:
     """What asyncssh takes for a way to the server: hands it our socket."""
 
-    def __init__(self, sock: socket.socket, transport: SocketTransport) -> None:
-        self.started = False
-        self._sock = sock
+    def __init__(self, transport: SocketTransport) -> None:
         self._transport = transport
 
     async def create_connection(
@@ -51,7 +48,6 @@ class Tunnel:
     ) -> tuple[None, Any]:
         """Called by asyncssh once, when it is ready to speak."""
         connection = factory()
-        self.started = True
         self._transport.start(connection)
         return None, connection
 
@@ -80,14 +76,13 @@ class Login:
         self._make_link = make_link
         self._make_session = make_session
 
-    async def over_socket(self, sock: socket.socket, transport: SocketTransport) -> None:
+    async def over_socket(self, transport: SocketTransport) -> None:
         """Log in over a connected socket, for asyncio."""
-        tunnel = Tunnel(sock, transport)
         try:
-            await self._run(tunnel, transport)
+            await self._run(Tunnel(transport), transport)
         finally:
-            if not tunnel.started:
-                sock.close()
+            if self.link is None:
+                transport.abort()
 
     async def over_link(self, link: Link) -> None:
         """Log in over a jump host, for asyncio."""
@@ -116,6 +111,14 @@ class Login:
         if options["gss_auth"] or options["gss_kex"]:
             options["gss_host"] = plan.host
         return options
+
+    def undo(self) -> None:
+        """Close what has been opened."""
+        if self.link is not None:
+            if self.session is not None:
+                self.link.release(self.session)
+            if not self.link.busy:  # somebody else may have found it already
+                self.link.close()
 
     def describe(self, exc: BaseException) -> TransportError:
         """What its failure means, for a person who can do something about it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -11,9 +10,10 @@ import trio
 
 from trioshell._errors import TransportError
 from trioshell._results import Exited, Signaled, Unreachable
-from trioshell.transports._base import Chunk, Command, Session
+from trioshell.transports._base import Chunk, Command
 from trioshell.transports._guard import Opening, command_line
-from trioshell.transports._ssh_channel import WINDOW_BYTES, Channel
+from trioshell.transports._ssh_channel import WINDOW_BYTES
+from trioshell.transports._ssh_link_session import LinkSession
 
 if TYPE_CHECKING:
     from trioshell.transports._ssh_link import Link
@@ -43,51 +43,6 @@ _AFTER_LOSS_GRACE: Final = 1.0
 
 # How long whoever closes a running session waits for its processes to be gone.
 _KILL_SECONDS: Final = 2.0
-
-
-class LinkSession(Session):
-    """A session that holds a place on a link, as links and their pool see it.
-
-    Attributes:
-        link: the connection that it goes over.
-        channel: what it has opened there.
-        group: the process group that leads its command, once that is known.
-        ticks: counted by the link's keeper from when its command has started.
-        watched: True while the link's guard knows the group.
-    """
-
-    def __init__(self, link: Link) -> None:
-        self.link = link
-        self.channel = Channel(link.bridge)
-        self.ticks = 0
-        self.watched = False
-        link.sessions.add(self)
-        link.pool.note_busy(link)
-
-    @property
-    def begun(self) -> bool:
-        """False as long as it certainly has started nothing there."""
-        return self.channel.raw is not None
-
-    @property
-    def group(self) -> int | None:
-        return None
-
-    @property
-    def running(self) -> bool:
-        """True as long as something of the command may be going on there."""
-        return self.exit is None
-
-    def tick(self) -> None:
-        """Called by the link's keeper now and then."""
-
-    @abstractmethod
-    async def start(self) -> None:
-        """Open it over its link, for asyncio."""
-
-    @abstractmethod
-    async def kill(self) -> None:
-        """End what it has started, as far as that can be done in two seconds; let go."""
 
 
 class SshSession(LinkSession):
@@ -181,6 +136,7 @@ class SshSession(LinkSession):
             self._lost = self.link.describe_loss(exc)
             if not self._ending:
                 self._follow_loss()
+        self.channel.refuse()
         self._finish_output()
         self.link.forget(self)
 
@@ -239,7 +195,7 @@ class SshSession(LinkSession):
     def _exited(self, outcome: Exited | Signaled | Unreachable) -> None:
         self.link.forget(self)
         self._reported = outcome
-        self.channel.resume_writing()  # who waits there finds that nobody reads it
+        self.channel.refuse()
         if self.running and not self._ending:  # else `end` finds out whose doing it was
             self.exit = outcome
         self._notify()
@@ -313,7 +269,7 @@ class SshSession(LinkSession):
             self.exit = Unreachable(f"{self._lost}; {failure}" if failure else self._lost)
         else:
             self._ended = True
-            self.channel.resume_writing()
+            self.channel.refuse()
         self._notify()
 
     async def _end_all(self, grace: float) -> bool:

@@ -130,8 +130,9 @@ class SocketTransport:
             return
         self.flush()
         self.closed.set()
-        self._bridge.poller.remove(self._sock.fileno())
-        self._bridge.transports.discard(self)
+        if self in self._bridge.transports:
+            self._bridge.transports.discard(self)
+            self._bridge.poller.remove(self._sock.fileno())
         self._sock.close()
 
     close = abort
