@@ -307,7 +307,8 @@ async def test_a_client_that_is_killed_takes_its_commands_with_it(sshd: Sshd, us
         "async def main(config, known_hosts, user):\n"
         "    transport = SshTransport(config=config, known_hosts=known_hosts, user=user)\n"
         "    command = 'trap \"\" TERM; sleep 1.5; echo on; sleep 1000; sleep 1000'\n"
-        "    await trioshell.run(('sh', '-c', command), 'any', transport=transport, handler=Say())\n"
+        "    argv = ('sh', '-c', command)\n"
+        "    await trioshell.run(argv, 'any', transport=transport, handler=Say())\n"
         "trio.run(main, *sys.argv[1:])\n"
     )
     arguments = [str(sshd.config_file), str(sshd.known_hosts), users.sh]
