@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import trio
 import trio.testing
 
 import trioshell
-from trioshell import Exited, Task, TimedOut, Unreachable, run
+from trioshell import EventHandler, Exited, Task, TimedOut, Unreachable, Worker, run
 from trioshell._targets import resolve_targets
 from trioshell.testing import SshCluster
 from trioshell.transports import Job, Session, SshTransport, _ssh_pool
@@ -224,6 +225,35 @@ async def test_a_chain_of_jump_hosts_and_a_jump_host_of_the_config(
     worker = await run("echo in", "inner", transport=SshTransport(**server.options(config=config)))
     assert worker.results()["inner"].outcome == Exited(0)
     assert logins(server) == 3
+
+
+async def test_a_node_behind_a_jump_host_that_falls_silent_is_noticed(
+    start_sshd: Callable[..., Sshd], tmp_path: Path
+) -> None:
+    gate, inner = start_sshd(), start_sshd()
+    config = tmp_path / "config"
+    own = f"Host inner\n  Port {inner.port}\n  ProxyJump gate\nMatch all\n"
+    config.write_text(f"{own}Include {gate.config_file}\n")
+    known = tmp_path / "known_hosts"
+    known.write_text(gate.known_hosts.read_text() + inner.known_hosts.read_text())
+    transport = SshTransport(config=config, known_hosts=known, user="root", keepalive=0.5)
+    async with Task(transport=transport) as task:
+        worker = task.shell("echo on; exec sleep 1000", nodes="inner", handler=Stopper(inner))
+    inner.signal_connections(signal.SIGCONT)
+    outcome = worker.results()["inner"].outcome
+    assert isinstance(outcome, Unreachable)
+    assert "not responding to keepalive" in outcome.reason
+    assert "ended there" in outcome.reason
+
+
+class Stopper(EventHandler):
+    """Makes a server silent at the first word of a command."""
+
+    def __init__(self, server: Sshd) -> None:
+        self.server = server
+
+    def ev_read(self, worker: Worker, node: Hashable, sname: str, msg: bytes) -> None:
+        self.server.signal_connections(signal.SIGSTOP)
 
 
 async def test_a_jump_host_that_cannot_reach_it_says_so(start_sshd: Callable[..., Sshd]) -> None:

@@ -99,6 +99,8 @@ class Bridge:
     ) -> None:
         try:
             await function(*args)
+        except Exception:  # a bug of ours: it must not end the connections of the others
+            log.exception("something could not be finished over SSH")
         finally:
             self._unfinished -= 1
             self._finished.set()

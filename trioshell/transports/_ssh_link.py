@@ -28,7 +28,7 @@ _SESSIONS: Final = 10
 # started, so that one that is over by then, as most are, costs nothing.
 _WATCHED_TICKS: Final = 2
 
-# How long a server may take to open the guard's session.
+# How long it may take to start a guard.
 _GUARD_SECONDS: Final = 3.0
 
 # How long a guard may take to exit before its connection may be closed.
@@ -211,32 +211,35 @@ class Link:
             spare.close()
 
     async def _start_guard(self, guard: SshGuard, line: str) -> None:
+        started = False
+        why = "it does not answer"
         try:
-            try:
-                await self._open_channel(guard, line)
-            except asyncssh.ChannelOpenError:
-                if not self.alive:
-                    raise
-                # The server allows no further session here, so the guard gets a connection
-                # of its own.
-                self._guard_link = await self.pool.open_spare(self.plan)
-                await self._guard_link._open_channel(guard, line)
+            with trio.move_on_after(_GUARD_SECONDS):
+                await self._open_guard(guard, line)
+                started = True
         except (asyncssh.Error, OSError, TransportError) as exc:
-            guard.fail()
-            guard.left.set()
-            raise TransportError(f"no guard could be started on {self.name}: {exc}") from exc
-        except BaseException:  # we are being cancelled; who waits for it must not wait for ever
-            guard.fail()
-            guard.left.set()
-            raise
+            why = str(exc)
+        finally:
+            if not started:  # also when we are cancelled: who waits for it must not wait on
+                guard.fail()
+                guard.left.set()
+        if not started:
+            raise TransportError(f"no guard could be started on {self.name}: {why}")
+
+    async def _open_guard(self, guard: SshGuard, line: str) -> None:
+        try:
+            await self._open_channel(guard, line)
+        except asyncssh.ChannelOpenError:
+            if not self.alive:
+                raise
+            # The server allows no further session here, so it gets a connection of its own.
+            self._guard_link = await self.pool.open_spare(self.plan)
+            await self._guard_link._open_channel(guard, line)
 
     async def _open_channel(self, guard: SshGuard, line: str) -> None:
-        with trio.move_on_after(_GUARD_SECONDS) as scope:
-            await self.bridge.call(
-                self.connection.create_session(lambda: guard, line, encoding=None, window=65536)
-            )
-        if scope.cancelled_caught:
-            raise TransportError("it does not answer")
+        await self.bridge.call(
+            self.connection.create_session(lambda: guard, line, encoding=None, window=65536)
+        )
 
     # -- silence ------------------------------------------------------------------------
 

@@ -108,6 +108,10 @@ class Login:
             "host_key_alias": plan.alias,
             "agent_forwarding": plan.agent or False if plan.forward_agent else False,
         }
+        if plan.via is not None:
+            # There is no socket of its own whose silence a link could see: asyncssh has to ask,
+            # and gives up at twice the interval.
+            options |= {"keepalive_interval": plan.keepalive, "keepalive_count_max": 1}
         if options["gss_auth"] or options["gss_kex"]:
             options["gss_host"] = plan.host
         return options
