@@ -289,12 +289,56 @@ async def test_a_new_host_key_is_accepted_and_written_down(sshd: Sshd, tmp_path:
     assert await outcome(transport(host_keys="off")) == Exited(0)
 
 
-async def test_a_hashed_host_key(sshd: Sshd, tmp_path: Path) -> None:
+@pytest.mark.parametrize("known_by", ["ed25519", "rsa", "both"])
+async def test_a_hashed_host_key(
+    start_sshd: Callable[..., Sshd], tmp_path: Path, known_by: str
+) -> None:
+    # The server has keys of two types. Whichever we know it by, it must show us that one.
+    rsa = tmp_path / "rsa"
+    keygen("-t", "rsa", "-N", "", "-f", rsa)
+    server = start_sshd(f"HostKey {rsa}")
+    ed25519 = (server.directory / "host_key.pub").read_text()
+    keys = {"ed25519": ed25519, "rsa": (tmp_path / "rsa.pub").read_text()}
     known = tmp_path / "known_hosts"
-    shutil.copy(sshd.known_hosts, known)
+    others = "".join(f"other{n} {ed25519}" for n in range(20))  # so that this type is tried first
+    own = [f"[127.0.0.1]:{server.port} {keys[kind]}" for kind in keys if known_by in (kind, "both")]
+    known.write_text(others + "".join(own))
     keygen("-H", "-f", known)
     assert known.read_text().startswith("|1|")
-    assert await outcome(SshTransport(**sshd.options(known_hosts=known))) == Exited(0)
+    assert await outcome(SshTransport(**server.options(known_hosts=known))) == Exited(0)
+    # A key of a type that we know it by, but another one, has changed.
+    keygen("-t", "ed25519", "-N", "", "-f", tmp_path / "new")
+    new = (tmp_path / "new.pub").read_text()
+    known.write_text(f"[127.0.0.1]:{server.port} {new}")
+    keygen("-H", "-f", known)
+    assert "has changed" in reason(await outcome(SshTransport(**server.options(known_hosts=known))))
+    # And one that stands under other names only is not known.
+    known.write_text(others)
+    keygen("-H", "-f", known)
+    assert "not known" in reason(await outcome(SshTransport(**server.options(known_hosts=known))))
+
+
+async def test_hashed_names_beside_a_host_certificate_and_a_revocation(
+    start_sshd: Callable[..., Sshd], tmp_path: Path
+) -> None:
+    ca, host_key = tmp_path / "ca", tmp_path / "hostkey"
+    for file in (ca, host_key):
+        keygen("-t", "ed25519", "-N", "", "-f", file)
+    keygen("-s", ca, "-I", "host", "-h", "-n", "127.0.0.1", tmp_path / "hostkey.pub")
+    server = start_sshd(f"HostKey {host_key}", f"HostCertificate {tmp_path}/hostkey-cert.pub")
+    known = tmp_path / "known_hosts"
+    known.write_text(f"other {(tmp_path / 'ca.pub').read_text()}")
+    keygen("-H", "-f", known)
+    hashed = known.read_text()
+    known.write_text(f"{hashed}@cert-authority * {(tmp_path / 'ca.pub').read_text()}")
+    assert await outcome(SshTransport(**server.options(known_hosts=known))) == Exited(0)
+    # The plain key, under a hashed name, and revoked under another line.
+    own = f"[127.0.0.1]:{server.port} {(tmp_path / 'hostkey.pub').read_text()}"
+    known.write_text(own)
+    keygen("-H", "-f", known)
+    assert await outcome(SshTransport(**server.options(known_hosts=known))) == Exited(0)
+    known.write_text(known.read_text() + f"@revoked * {(tmp_path / 'hostkey.pub').read_text()}")
+    assert "revoked" in reason(await outcome(SshTransport(**server.options(known_hosts=known))))
 
 
 async def test_a_host_certificate(start_sshd: Callable[..., Sshd], tmp_path: Path) -> None:

@@ -115,3 +115,20 @@ def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
     file.write_text(f"alpha {K2}\n")
     os.utime(file, (1, 1))
     assert [key.key for key in known.lookup("alpha", 22)] == [K2]
+
+
+@needs_keygen
+def test_hashed_names_are_not_tried_before_the_key_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "known_hosts"
+    file.write_text(f"alpha {K1}\nbeta {K2}\n@revoked alpha {K2}\n")
+    subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(file)], check=True, capture_output=True)
+    known = KnownHosts([file])
+    found, complete = known.lookup_readable("alpha", 22)
+    assert ([key.marker for key in found], complete) == (["@revoked"], False)
+    assert known.has("alpha", 22, K1)
+    assert not known.has("alpha", 22, K2)
+    assert not known.has("other", 22, K1)
+    assert known.hashed_types() == ["ssh-ed25519"]
+    file.write_text(file.read_text() + f"gamma,alpha {K2}\n")
+    found, complete = known.lookup_readable("alpha", 22)
+    assert (sorted(key.marker for key in found), complete) == (["", "@revoked"], True)

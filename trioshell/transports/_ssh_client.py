@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from typing import Any, TypeAlias
 
 import asyncssh
 
+from trioshell._errors import TransportError
 from trioshell.transports._ssh_bridge import Bridge
 from trioshell.transports._ssh_known_hosts import KnownKey
 from trioshell.transports._ssh_plan import Plan
@@ -17,15 +19,32 @@ AskPassword: TypeAlias = Callable[[str, str], "str | Awaitable[str | None] | Non
 Password: TypeAlias = "str | AskPassword | None"
 
 
+class AnotherHostKey(TransportError):
+    """The host has shown a key of a type that we do not know it by, and may have the other.
+
+    Attributes:
+        types: the types of the keys that we know it by.
+    """
+
+    def __init__(self, where: str, types: tuple[str, ...]) -> None:
+        super().__init__(f"{where} does not show a host key of type {' or '.join(types)}")
+        self.types = types
+
+
 class Client(asyncssh.SSHClient):
     """asyncssh's questions about one connection, answered from its plan.
+
+    Args:
+        types: the types of host key to ask for, if it has shown another one before.
 
     Attributes:
         verdict: why the host key was not accepted, once it was not.
         banner: what the server had to say before the login.
     """
 
-    def __init__(self, plan: Plan, password: Password, bridge: Bridge) -> None:
+    def __init__(
+        self, plan: Plan, password: Password, bridge: Bridge, types: tuple[str, ...] = ()
+    ) -> None:
         self._phase = ""
         self._connection: Any = None
         self.verdict = ""
@@ -36,7 +55,9 @@ class Client(asyncssh.SSHClient):
         self._asked = False
         self._interactive = False
         self._gave_password = False
+        self._types = types
         self._known: list[KnownKey] = []
+        self._hashed = False  # there are hashed names that have not been tried
 
     @property
     def phase(self) -> str:
@@ -51,13 +72,27 @@ class Client(asyncssh.SSHClient):
 
     # -- the host key -------------------------------------------------------------------
 
+    def prefer_host_keys(self) -> str | None:
+        """Look up what can be found before the host shows its key.
+
+        Returns the types of key that it should show, as asyncssh takes them; None if its own
+        order will do, which begins with those of the keys that have been found.
+        """
+        plan = self._plan
+        assert plan.known_hosts is not None
+        if self._types:
+            self._known = plan.known_hosts.lookup(plan.alias, plan.port)
+            return _algorithms(self._types)
+        self._known, complete = plan.known_hosts.lookup_readable(plan.alias, plan.port)
+        self._hashed = not complete
+        if complete or any(known.marker == "@cert-authority" for known in self._known):
+            return None
+        return _algorithms(tuple(plan.known_hosts.hashed_types()))
+
     def trusted(
         self, host: str, addr: str, port: int | None
     ) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
         """For asyncssh, when it has connected: the keys, authorities and revoked keys."""
-        plan = self._plan
-        assert plan.known_hosts is not None
-        self._known = plan.known_hosts.lookup(plan.alias, plan.port)
         found: dict[str, list[Any]] = {"": [], "@cert-authority": [], "@revoked": []}
         for known in self._known:
             key = _decode(known.key)
@@ -67,30 +102,44 @@ class Client(asyncssh.SSHClient):
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: Any) -> bool:
         """Called for a key that is not among the trusted ones."""
-        shown = f"{key.get_algorithm()} {key.get_fingerprint()}"
-        others = [known for known in self._known if known.marker == ""]
         plan, files = self._plan, self._plan.known_hosts
         assert files is not None
+        line = " ".join(key.export_public_key().decode().split()[:2])
+        if self._hashed:
+            if files.has(plan.alias, plan.port, line):
+                return True
+            self._known = files.lookup(plan.alias, plan.port)
+        others = [known for known in self._known if known.marker == ""]
+        if any(known.key == line for known in others):
+            return True
+        types = {known.key.split()[0] for known in others}
+        if self._hashed and types and line.split()[0] not in types:
+            raise AnotherHostKey(plan.where, tuple(sorted(types)))
         if others:
             places = " and ".join(known.place for known in others)
             self.verdict = (
-                f"the host key of {plan.where} has changed: it shows {shown}, but {places} "
+                f"the host key of {plan.where} has changed: it shows {_shown(key)}, but {places} "
                 "has another; if the new one is right, remove the old one there"
             )
             return False
         if plan.accept_new:
-            try:
-                files.add(plan.alias, plan.port, key.export_public_key().decode().strip())
-            except OSError as exc:
-                self.verdict = f"the host key of {plan.where} can't be written down: {exc}"
-                return False
-            return True
+            return self._accept_new(line)
         self.verdict = (
-            f"the host key of {plan.where} is not known: {shown} is not in "
+            f"the host key of {plan.where} is not known: {_shown(key)} is not in "
             f"{' or '.join(map(str, files.files)) or 'any file'}; "
             "add it, or use host_keys='accept-new'"
         )
         return False
+
+    def _accept_new(self, line: str) -> bool:
+        plan = self._plan
+        assert plan.known_hosts is not None
+        try:
+            plan.known_hosts.add(plan.alias, plan.port, line)
+        except OSError as exc:
+            self.verdict = f"the host key of {plan.where} can't be written down: {exc}"
+            return False
+        return True
 
     def describe_refusal(self, error: str) -> str:
         """Why the host key was refused, where asyncssh found the reason by itself."""
@@ -160,6 +209,26 @@ class Client(asyncssh.SSHClient):
             waited: Any = await self._bridge.run_trio(answer)
             return waited if waited is None else str(waited)
         return answer
+
+
+def _shown(key: Any) -> str:
+    return f"{key.get_algorithm()} {key.get_fingerprint()}"
+
+
+@cache
+def _algorithms(types: tuple[str, ...]) -> str | None:
+    """The algorithms of these types of key, before all others, as asyncssh takes them."""
+    names = ",".join("rsa-sha2-512,rsa-sha2-256" if t == "ssh-rsa" else t for t in types)
+    found = []
+    for name in names.split(","):
+        try:
+            asyncssh.SSHClientConnectionOptions(
+                config=None, client_keys=None, server_host_key_algs=name
+            )
+            found.append(name)
+        except ValueError:
+            continue  # of a kind that nobody uses any more
+    return f"^{','.join(found)}" if found else None
 
 
 _keys: dict[str, Any] = {}

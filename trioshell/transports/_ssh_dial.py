@@ -12,7 +12,7 @@ import trio
 from trioshell._errors import TransportError
 from trioshell.transports._ssh_agent import Agents
 from trioshell.transports._ssh_bridge import Bridge
-from trioshell.transports._ssh_client import Client, Password
+from trioshell.transports._ssh_client import AnotherHostKey, Client, Password
 from trioshell.transports._ssh_connect import ProxyProgram, connect_tcp
 from trioshell.transports._ssh_link import Link
 from trioshell.transports._ssh_link_session import LinkSession
@@ -91,9 +91,15 @@ class Dialer:
         is left to `abandon`.
         """
         pause = _FIRST_PAUSE_SECONDS
+        types: tuple[str, ...] = ()
         while True:
             try:
-                return await self._attempt(plan, make, waiting)
+                return await self._attempt(plan, make, waiting, types)
+            except AnotherHostKey as exc:
+                if types:
+                    raise
+                types = exc.types
+                continue
             except Dropped as exc:
                 waiting.note(exc.reason)
             except OSError as exc:
@@ -107,8 +113,10 @@ class Dialer:
             await trio.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    async def _attempt(self, plan: Plan, make: MakeSession | None, waiting: Waiting) -> Login:
-        client = Client(plan, self._password, self._bridge)
+    async def _attempt(
+        self, plan: Plan, make: MakeSession | None, waiting: Waiting, types: tuple[str, ...]
+    ) -> Login:
+        client = Client(plan, self._password, self._bridge, types)
         try:
             offer = await self._agents.offer(plan)
         except ValueError as exc:

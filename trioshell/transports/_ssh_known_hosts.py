@@ -1,8 +1,12 @@
 """known_hosts files, read once and indexed: which keys a host is known by, and where it says so.
 
 asyncssh reads and parses such a file anew for every connection, with every key in it. Here a
-key is decoded when the first host of its line is asked for; plain names are found by a
-dictionary, and only patterns and hashed names are tried one by one.
+key is decoded when the first host of its line is asked for, plain names are found by a
+dictionary, and only patterns are tried one by one.
+
+A hashed name can only be found by hashing the host's name with the salt of every line, which
+takes milliseconds for some thousand lines. But once the host has shown its key, only the lines
+with that key have to be tried; so hashed names are left for then (`lookup_readable`, `has`).
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import fnmatch
 import hmac
 import os
 import secrets
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +66,28 @@ class KnownHosts:
             found = [key for index in self._current() for key in index.find(host.lower())]
         return found
 
+    def lookup_readable(self, host: str, port: int) -> tuple[list[KnownKey], bool]:
+        """What `lookup` finds without trying all hashed names, and whether that may be all."""
+        indexes = list(self._current())
+        if not any(index.hashes for index in indexes):
+            return self.lookup(host, port), True
+        found = [key for index in indexes for key in index.find_readable(_name(host, port))]
+        # A hashed line more would be another key of the same host, which is not missed as long
+        # as the host shows one that we have.
+        return found, any(key.marker == "" for key in found)
+
+    def has(self, host: str, port: int, key: str) -> bool:
+        """True if a hashed name is that of `host`, and its line has this key."""
+        name = _name(host, port)
+        return any(index.has_hashed(name, key) for index in self._current())
+
+    def hashed_types(self) -> list[str]:
+        """The types of the keys of hashed names, the most frequent first."""
+        counts: Counter[str] = Counter()
+        for index in self._current():
+            counts += index.hashed_types
+        return [kind for kind, _ in counts.most_common()]
+
     def add(self, host: str, port: int, key: str) -> None:
         """Write down `key` (its type and base64) as the one of `host`.
 
@@ -98,18 +124,28 @@ class KnownHosts:
 
 
 class _Index:
-    """The lines of one file, by name."""
+    """The lines of one file, by name, and those with a hashed name by key.
+
+    Attributes:
+        hashed_types: how many hashed names there are for each type of key.
+    """
 
     def __init__(self, file: Path) -> None:
+        self.hashed_types: Counter[str] = Counter()
         self._plain: dict[str, list[KnownKey]] = defaultdict(list)
         self._patterns: list[tuple[list[str], KnownKey]] = []
-        self._hashed: list[tuple[bytes, bytes, KnownKey]] = []
+        self._hashed: dict[str, list[_Hashed]] = defaultdict(list)
+        self._hashed_marked: list[_Hashed] = []
         try:
             text = file.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return  # no permission: nothing is known from it
         for number, line in enumerate(text.splitlines(), 1):
             self._add(line, f"{file} line {number}")
+
+    @property
+    def hashes(self) -> bool:
+        return bool(self._hashed)
 
     def _add(self, line: str, place: str) -> None:
         words = line.split()
@@ -121,11 +157,14 @@ class _Index:
         if names.startswith("|"):
             try:
                 _, magic, salt, digest = names.split("|")
-                if magic == "1":
-                    entry = (binascii.a2b_base64(salt), binascii.a2b_base64(digest), known)
-                    self._hashed.append(entry)
+                entry = _Hashed(binascii.a2b_base64(salt), binascii.a2b_base64(digest), known)
             except ValueError:  # binascii's too
-                pass
+                return
+            if magic == "1" and marker:
+                self._hashed_marked.append(entry)
+            elif magic == "1":
+                self._hashed[known.key].append(entry)
+                self.hashed_types[kind] += 1
         elif any(char in names for char in "*?!"):
             self._patterns.append((names.lower().split(","), known))
         else:
@@ -133,14 +172,34 @@ class _Index:
                 self._plain[name].append(known)
 
     def find(self, name: str) -> Iterator[KnownKey]:
+        """All lines of `name`."""
+        yield from self.find_readable(name)
+        for entries in self._hashed.values():
+            yield from (entry.known for entry in entries if entry.is_of(name))
+
+    def find_readable(self, name: str) -> Iterator[KnownKey]:
+        """Those in which the name can be read, or which have a marker."""
         yield from self._plain.get(name, ())
         for patterns, known in self._patterns:
             if _fits(name, patterns):
                 yield known
-        encoded = name.encode()
-        for salt, digest, known in self._hashed:
-            if hmac.digest(salt, encoded, "sha1") == digest:
-                yield known
+        yield from (entry.known for entry in self._hashed_marked if entry.is_of(name))
+
+    def has_hashed(self, name: str, key: str) -> bool:
+        """True if one of the hashed lines with this key is of `name`."""
+        return any(entry.is_of(name) for entry in self._hashed.get(key, ()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Hashed:
+    """A line whose name is hashed."""
+
+    salt: bytes
+    digest: bytes
+    known: KnownKey
+
+    def is_of(self, name: str) -> bool:
+        return _hash(self.salt, name) == self.digest
 
 
 def _fits(name: str, patterns: list[str]) -> bool:

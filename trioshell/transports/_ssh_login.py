@@ -108,6 +108,10 @@ class Login:
             "host_key_alias": plan.alias,
             "agent_forwarding": plan.agent or False if plan.forward_agent else False,
         }
+        if plan.known_hosts is not None:
+            preferred = self._client.prefer_host_keys()
+            if preferred is not None:
+                options.setdefault("server_host_key_algs", preferred)
         if plan.via is not None:
             # There is no socket of its own whose silence a link could see: asyncssh has to ask,
             # and gives up at twice the interval.
