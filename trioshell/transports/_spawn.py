@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-_THREADS = 4
+_THREADS = 3
 
 # From the C library's <spawn.h>; the same on all architectures of Linux.
 _SETSIGDEF = 0x04
