@@ -292,7 +292,7 @@ async def test_a_proxy_command_is_run_and_ended(sshd: Sshd, tmp_path: Path) -> N
 @pytest.mark.parametrize("command", ["exit 1", "exec /nosuchprogram", "echo nonsense; sleep 1000"])
 async def test_a_proxy_command_that_is_no_way(sshd: Sshd, command: str) -> None:
     transport = SshTransport(**sshd.options(), options={"ProxyCommand": command})
-    worker = await run("true", "any", transport=transport, connect_timeout=0.8)
+    worker = await run("true", "any", transport=transport, connect_timeout=1.5)
     outcome = worker.results()["any"].outcome
     assert isinstance(outcome, Unreachable)
     assert "greeting" in outcome.reason

@@ -31,8 +31,10 @@ _MOST_IDLE: Final = 256
 # a new one is tried.
 _STALE_PART: Final = 1 / 3
 
-# We give up a little before the engine does, to say what we were waiting for.
-_HEAD_START: Final = 0.02
+# We give up a little before the engine does, to say what we were waiting for: this part of the
+# time before, but no longer than so many seconds.
+_HEAD_START_PART: Final = 0.1
+_HEAD_START_SECONDS: Final = 0.25
 
 # How long closing waits for commands whose opener was cancelled to be killed.
 _CLOSE_SECONDS: Final = 1.5
@@ -80,7 +82,7 @@ class Pool:
         waiting = Waiting()
         target = self._enter(plan)
         try:
-            with trio.move_on_after(timeout * (1 - _HEAD_START)):
+            with trio.move_on_after(timeout - min(timeout * _HEAD_START_PART, _HEAD_START_SECONDS)):
                 return await self._open(target, plan, make, timeout, waiting)
         finally:
             self._leave(plan, target)
