@@ -232,7 +232,8 @@ def with_clustershell(directory: Path, hosts: int, fanout: int, meter: Meter) ->
 
     def echo(nodes: str) -> None:
         task.run("echo hello", nodes=nodes)
-        assert [bytes(output) for output, _ in task.iter_buffers()] == [b"hello"]
+        found = {bytes(output): str(nodes) for output, nodes in task.iter_buffers()}
+        assert list(found) == [b"hello"], (found, task.max_retcode())
 
     echo("warm")
     with meter.measure("cold", hosts):
