@@ -117,10 +117,15 @@ def _descends_from_us(pid: str) -> bool:
 
 
 def _carries_our_mark(pid: str) -> bool:
-    try:
-        return f"{MARK}=".encode() in Path(f"/proc/{pid}/environ").read_bytes()
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return False  # gone, or a zombie; or somebody else's, which we did not start
+    for _ in range(10):
+        try:
+            environ = Path(f"/proc/{pid}/environ").read_bytes()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            return False  # gone, or a zombie; or somebody else's, which we did not start
+        if environ:
+            return f"{MARK}=".encode() in environ
+        time.sleep(0.001)  # a program that is just being executed has none yet
+    return False
 
 
 def _describe_process(pid: str) -> str:

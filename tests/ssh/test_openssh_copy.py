@@ -196,13 +196,13 @@ async def test_a_server_without_sftp(start_sshd: Callable[..., Sshd], tree: Path
 
 async def test_with_a_real_server(sshd: Sshd, users: Users, tree: Path, tmp_path: Path) -> None:
     transport = OpenSshTransport(**sshd.options(users.sh))
-    results = await copy(transport, "any", tree, "there", preserve=True)
+    results = await copy(transport, "any", tree, "by-openssh", preserve=True)
     assert results["any"].outcome == Exited(0), results["any"].stderr
     back = tmp_path / "back"
     back.mkdir()
-    results = await copy(transport, "any", "~/there", back, reverse=True)
+    results = await copy(transport, "any", "~/by-openssh", back, reverse=True)
     assert results["any"].outcome == Exited(0), results["any"].stderr
-    assert contents(back / "there.any") == contents(tree)
+    assert contents(back / "by-openssh.any") == contents(tree)
 
 
 # -- a server that means no good ---------------------------------------------------------
