@@ -117,14 +117,16 @@ def _descends_from_us(pid: str) -> bool:
 
 
 def _carries_our_mark(pid: str) -> bool:
+    process = Path("/proc", pid)
     for _ in range(10):
         try:
-            environ = Path(f"/proc/{pid}/environ").read_bytes()
+            environ = (process / "environ").read_bytes()
+            if environ:
+                return f"{MARK}=".encode() in environ
+            (process / "exe").readlink()
         except (FileNotFoundError, ProcessLookupError, PermissionError):
-            return False  # gone, or a zombie; or somebody else's, which we did not start
-        if environ:
-            return f"{MARK}=".encode() in environ
-        time.sleep(0.001)  # a program that is just being executed has none yet
+            break  # gone, a zombie, the kernel's; or somebody else's, which we did not start
+        time.sleep(0.001)  # a program that is just being executed has no environment yet
     return False
 
 

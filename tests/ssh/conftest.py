@@ -106,8 +106,7 @@ class Sshd:
         found = []
         for entry in filter(str.isdecimal, os.listdir("/proc")):
             try:
-                environ = Path(f"/proc/{entry}/environ").read_bytes()
-                if self.mark in environ.split(b"\0"):
+                if self.mark in environment(entry):
                     command = Path(f"/proc/{entry}/cmdline").read_bytes()
                     found.append(command.replace(b"\0", b" ").decode(errors="replace"))
             except OSError:  # gone, or none of ours
@@ -129,6 +128,18 @@ class Sshd:
                     os.kill(pid, signum)
             except (FileNotFoundError, ProcessLookupError):
                 continue
+
+
+def environment(pid: str) -> list[bytes]:
+    """What a process has been given; OSError for one that is gone, or never had any."""
+    process = Path("/proc", pid)
+    for _ in range(10):
+        environ = (process / "environ").read_bytes()
+        if environ:
+            break
+        (process / "exe").readlink()  # a zombie or a thread of the kernel has none
+        time.sleep(0.001)  # a program that is just being executed has no environment yet
+    return environ.split(b"\0")
 
 
 def descendants(pid: int) -> list[int]:
