@@ -6,7 +6,15 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from typing import TypeAlias
 
 from trioshell._gathering import Outputs, Shelf
-from trioshell._lifecycle import State, Step, advance, finish
+from trioshell._lifecycle import (
+    State,
+    Step,
+    WorkerState,
+    WorkerStep,
+    advance,
+    advance_worker,
+    finish,
+)
 from trioshell._message import Message
 from trioshell._results import NodeResult, NotStarted, Outcome, TimedOut
 
@@ -57,18 +65,29 @@ class Books:
         # Invariant: nodes are picked up in this order, so that those with a book come first.
         self.targets: dict[Hashable, NodeBook | None] = dict.fromkeys(targets)
         self.gather = gather
+        self.state = WorkerState.NEW
+        self._running = 0  # how many runs have been picked up and are not over
         self.timed_out = 0
         self._shelf = Shelf()
         self._never: NotStarted | None = None
 
+    def start(self) -> None:
+        """Enter that the worker has started; raises if it may not."""
+        self.state = advance_worker(self.state, WorkerStep.START)
+
     def pick(self, node: Hashable) -> NodeBook:
-        """The book of a node that takes its place in the fanout."""
-        book = self.targets[node] = NodeBook(node)
+        """The book of a node that takes its place in the fanout; raises if it may not."""
+        self.state = advance_worker(self.state, WorkerStep.PICKUP)
+        book = self.targets[node] or NodeBook(node)
+        book.step(Step.PICKUP)
+        self.targets[node] = book
+        self._running += 1
         return book
 
     def close(self, book: NodeBook, outcome: Outcome, now: float) -> None:
         """Enter how the node's run ended."""
         book.state = finish(book.state, outcome)
+        self._running -= 1
         book.outcome = outcome
         if book.started_at is not None:
             book.ended_at = now
@@ -76,7 +95,9 @@ class Books:
         self.timed_out += isinstance(outcome, TimedOut)
 
     def close_rest(self) -> None:
-        """All runs are over: enter how it ended for nodes that have never been picked up."""
+        """The worker is closed: enter how it ended for nodes that have never been picked up."""
+        self.state = advance_worker(self.state, WorkerStep.CLOSE, self._running)
+        finish(State.WAITING, _NEVER)
         self._never = _NEVER
         self._shelf.clear()
 

@@ -108,14 +108,13 @@ class Dispatcher:
 
     async def _on_started(self, report: Started) -> None:
         worker = report.worker
-        worker.started = True
+        worker._books.start()
         await self._tell(worker, "ev_start", Start(worker))
 
     async def _on_picked_up(self, report: PickedUp) -> None:
         run = report.run
         worker = run.worker
         run.book = worker._books.pick(run.node)
-        run.book.step(Step.PICKUP)
         worker.current_node = run.node
         await self._tell(worker, "ev_pickup", Pickup(worker, run.node), run.node)
 

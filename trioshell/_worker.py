@@ -19,6 +19,7 @@ from trioshell._consumers import Consumers, EventStream
 from trioshell._errors import WorkerError
 from trioshell._feeder import Feeder
 from trioshell._handler import EventHandler
+from trioshell._lifecycle import WorkerState
 from trioshell._message import Message
 from trioshell._results import NodeResult
 from trioshell.transports import Job, Transport, find_transport
@@ -58,7 +59,6 @@ class Worker:
     Attributes:
         eh: the handler, or None. May be replaced while the worker runs.
         task: the Task that it was given to; None before.
-        started: True once `ev_start` has been due.
         timeout: seconds that each node's command may run, from its start; None for no bound.
         command: what is run; None for a worker that runs nothing (`StreamWorker`).
         current_node: the node of which the handler is being told, or was told last.
@@ -90,7 +90,6 @@ class Worker:
         self.timeout = check_seconds("timeout", timeout)
         self._takes_default_timeout = timeout is None  # infinity is no bound, and no default
         self.task: Task | None = None
-        self.started = False
         self.current_node: Hashable = None
         self.current_msg: bytes | None = None
         self.current_errmsg: bytes | None = None
@@ -136,6 +135,11 @@ class Worker:
         return None
 
     # -- what it does ------------------------------------------------------------------------
+
+    @property
+    def started(self) -> bool:
+        """True once `ev_start` has been due."""
+        return self._books.state is not WorkerState.NEW
 
     @property
     def closed(self) -> bool:
