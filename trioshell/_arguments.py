@@ -35,6 +35,19 @@ def check_fanout(name: str, value: object) -> int:
     return value
 
 
+def check_cap(name: str, value: object) -> float | None:
+    """A number of bytes, 1 or more; infinity for no bound, None for nothing said."""
+    if value is None:
+        return None
+    if value == math.inf:
+        return math.inf
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number of bytes or None, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be 1 byte or more, not {value!r}")
+    return value
+
+
 def check_flag(name: str, value: object) -> bool:
     """True or False, and nothing that merely counts as one of them."""
     if not isinstance(value, bool):

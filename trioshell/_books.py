@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
+from trioshell._caps import Caps
 from trioshell._gathering import Outputs, Shelf
 from trioshell._lifecycle import (
     State,
@@ -27,13 +28,14 @@ _NEVER = NotStarted("aborted before its turn came")
 class NodeBook:
     """One node that has been picked up: where its run is, and all that came of it."""
 
-    __slots__ = ("ended_at", "node", "outcome", "outputs", "started_at", "state")
+    __slots__ = ("ended_at", "missing_bytes", "node", "outcome", "outputs", "started_at", "state")
 
     def __init__(self, node: Hashable) -> None:
         self.node = node
         self.state = State.WAITING
         self.outcome: Outcome | None = None
         self.outputs = Outputs()
+        self.missing_bytes = 0
         self.started_at: float | None = None
         self.ended_at: float | None = None
 
@@ -49,6 +51,7 @@ class NodeBook:
             stderr=self.outputs.raw("stderr"),
             started_at=self.started_at,
             ended_at=self.ended_at,
+            missing_bytes=self.missing_bytes,
         )
 
 
@@ -65,6 +68,7 @@ class Books:
         # Invariant: nodes are picked up in this order, so that those with a book come first.
         self.targets: dict[Hashable, NodeBook | None] = dict.fromkeys(targets)
         self.gather = gather
+        self.caps = Caps()
         self.state = WorkerState.NEW
         self._running = 0  # how many runs have been picked up and are not over
         self.timed_out = 0
@@ -80,6 +84,8 @@ class Books:
         self.state = advance_worker(self.state, WorkerStep.PICKUP)
         book = self.targets[node] or NodeBook(node)
         book.step(Step.PICKUP)
+        if self.caps:
+            book.outputs = self.caps.outputs()
         self.targets[node] = book
         self._running += 1
         return book
@@ -91,6 +97,7 @@ class Books:
         book.outcome = outcome
         if book.started_at is not None:
             book.ended_at = now
+        book.missing_bytes = book.outputs.missing_bytes
         book.outputs = book.outputs.close(self._shelf)
         self.timed_out += isinstance(outcome, TimedOut)
 

@@ -58,6 +58,8 @@ class DistantWorker(Worker):
             are closed.
         fanout: how many of these nodes may run at once, inside the Task's own fanout.
         gather: False to keep no output: it is only told to the handler and to `events`.
+        max_output_bytes, max_line_bytes: how much of a node's output, and of each of its lines,
+            is kept and told; see `Task`. None as the Task has it, `math.inf` for no bound.
 
     Raises:
         ValueError: or TypeError; an argument is wrong. Nothing has been started.
@@ -76,6 +78,8 @@ class DistantWorker(Worker):
         autoclose: bool = False,
         fanout: int | None = None,
         gather: bool = True,
+        max_output_bytes: float | None = None,
+        max_line_bytes: float | None = None,
     ) -> None:
         targets = resolve_targets(nodes)
         super().__init__(
@@ -90,6 +94,8 @@ class DistantWorker(Worker):
             transport=transport,
             fanout=fanout,
             gather=gather,
+            max_output_bytes=max_output_bytes,
+            max_line_bytes=max_line_bytes,
         )
 
     @property

@@ -74,8 +74,17 @@ class Outputs:
             self._live = {}
         stream = self._live.get(sname)
         if stream is None:
-            stream = self._live[sname] = LiveStream()
+            stream = self._live[sname] = self.make_stream()
         return stream
+
+    def make_stream(self) -> LiveStream:
+        """A stream that has just been opened."""
+        return LiveStream()
+
+    @property
+    def missing_bytes(self) -> int:
+        """How much of what came while it ran has been left out on purpose."""
+        return 0
 
     def live(self) -> dict[str, LiveStream]:
         """Every stream that is still open."""

@@ -112,7 +112,8 @@ class NodeResult:
         started_at: when the command started, in seconds of the Trio clock; None if it
             never did.
         ended_at: when its session was closed, on the same clock; None if it never started.
-        truncated: True if output was left out of `stdout` or `stderr` on purpose.
+        missing_bytes: how much of what it wrote was left out of `stdout` and `stderr`, and told
+            to nobody, because of ``max_output_bytes`` or ``max_line_bytes``.
     """
 
     node: Hashable
@@ -121,7 +122,7 @@ class NodeResult:
     stderr: bytes = b""
     started_at: float | None = None
     ended_at: float | None = None
-    truncated: bool = False
+    missing_bytes: int = 0
 
     @property
     def rc(self) -> int | None:
@@ -132,3 +133,8 @@ class NodeResult:
     def ok(self) -> bool:
         """True if the command ran and exited with 0."""
         return self.outcome.ok
+
+    @property
+    def truncated(self) -> bool:
+        """True if output was left out on purpose; see `missing_bytes`."""
+        return self.missing_bytes > 0

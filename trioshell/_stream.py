@@ -37,6 +37,8 @@ class StreamWorker(Worker):
         timeout: seconds that it may take; None for no bound.
         autoclose: True not to keep the Task's block open.
         gather: False to keep no output.
+        max_output_bytes, max_line_bytes: how much is kept and told; see `Task`. None as the
+            Task has it, `math.inf` for no bound.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class StreamWorker(Worker):
         timeout: float | None = None,
         autoclose: bool = False,
         gather: bool = True,
+        max_output_bytes: float | None = None,
+        max_line_bytes: float | None = None,
     ) -> None:
         self._readers: dict[str, Reader] = {}
         self._writers: dict[str, Writer] = {}
@@ -59,6 +63,8 @@ class StreamWorker(Worker):
             autoclose=autoclose,
             transport=StreamsTransport(self._readers, self._writers, lambda: self._feeder.nursery),
             gather=gather,
+            max_output_bytes=max_output_bytes,
+            max_line_bytes=max_line_bytes,
         )
 
     def set_reader(self, sname: str, source: Reader | _File | int) -> None:

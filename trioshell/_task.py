@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overloa
 import trio
 
 from trioshell._arguments import (
+    check_cap,
     check_command,
     check_fanout,
     check_finite_seconds,
@@ -19,6 +20,7 @@ from trioshell._arguments import (
     check_hashable,
     check_seconds,
 )
+from trioshell._caps import Caps
 from trioshell._copy import CopyWorker
 from trioshell._distant import DistantWorker
 from trioshell._engine import Engine
@@ -47,6 +49,8 @@ class ShellOptions(TypedDict, total=False):
     transport: str | Transport | None
     fanout: int | None
     gather: bool
+    max_output_bytes: float | None
+    max_line_bytes: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,14 @@ class Task(Overall):
         keep_results: False to hold no reference to a worker that is closed, for a Task that
             lives for months. What is read over all workers then raises `TaskError`.
         kill_grace: seconds between SIGTERM and SIGKILL; 0 sends both at once.
+        max_output_bytes: how many bytes of a node's output are kept, stdout and stderr together,
+            over its whole run, unless a worker says otherwise; None for all. Whatever comes
+            after that is read and thrown away, so that the command goes on undisturbed; neither
+            handlers nor `events` are told of it. ``NodeResult.missing_bytes`` says how much.
+        max_line_bytes: how many bytes of a line are kept, its end not counted, unless a worker
+            says otherwise; None for all. A longer line is told as soon as it is known to be
+            longer, cut, and with a newline where it was cut. What was cut off counts as
+            missing, and not towards ``max_output_bytes``.
 
     Raises:
         ValueError: or TypeError; an argument is wrong.
@@ -110,12 +122,18 @@ class Task(Overall):
         stderr: bool = False,
         keep_results: bool = True,
         kill_grace: float = 2.0,
+        max_output_bytes: float | None = None,
+        max_line_bytes: float | None = None,
     ) -> None:
         seconds = check_seconds("connect_timeout", connect_timeout)
         self._connect_timeout = math.inf if seconds is None else seconds
         self._command_timeout = check_seconds("command_timeout", command_timeout)
         self._stderr = check_flag("stderr", stderr)
         self._keep_results = check_flag("keep_results", keep_results)
+        self._caps = Caps(
+            check_cap("max_output_bytes", max_output_bytes),
+            check_cap("max_line_bytes", max_line_bytes),
+        )
         self._engine = Engine(
             check_fanout("fanout", fanout), check_finite_seconds("kill_grace", kill_grace)
         )
@@ -157,6 +175,8 @@ class Task(Overall):
         transport: str | Transport | None = None,
         fanout: int | None = None,
         gather: bool = True,
+        max_output_bytes: float | None = None,
+        max_line_bytes: float | None = None,
     ) -> Worker:
         """Schedule a command, and return its worker at once.
 
@@ -179,6 +199,8 @@ class Task(Overall):
             transport: the way to the nodes; None for the Task's.
             fanout: how many of these nodes may run at once, inside the Task's fanout.
             gather: False to keep no output: it is told to the handler and to `events` only.
+            max_output_bytes, max_line_bytes: how much of a node's output, and of each of its
+                lines, is kept and told; None as the Task has it, `math.inf` for no bound.
 
         Raises:
             ValueError: or TypeError; an argument is wrong. Nothing has been started.
@@ -193,6 +215,8 @@ class Task(Overall):
             "autoclose": autoclose,
             "fanout": fanout,
             "gather": gather,
+            "max_output_bytes": max_output_bytes,
+            "max_line_bytes": max_line_bytes,
         }
         worker: Worker
         if nodes is not None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
 
-from trioshell._arguments import check_data, check_fanout, check_flag, check_seconds
+from trioshell._arguments import check_cap, check_data, check_fanout, check_flag, check_seconds
 from trioshell._books import Books, Results
+from trioshell._caps import Caps
 from trioshell._consumers import Consumers, EventStream
 from trioshell._errors import WorkerError
 from trioshell._feeder import Feeder
@@ -86,6 +87,8 @@ class Worker:
         transport: str | Transport | None = "exec",
         fanout: int | None = None,
         gather: bool = True,
+        max_output_bytes: float | None = None,
+        max_line_bytes: float | None = None,
     ) -> None:
         self.timeout = check_seconds("timeout", timeout)
         self._takes_default_timeout = timeout is None  # infinity is no bound, and no default
@@ -105,6 +108,10 @@ class Worker:
             None if fanout is None else trio.CapacityLimiter(check_fanout("fanout", fanout))
         )
         self._books = Books([self] if targets is None else targets, gather)
+        self._books.caps = Caps(
+            check_cap("max_output_bytes", max_output_bytes),
+            check_cap("max_line_bytes", max_line_bytes),
+        )
         self._consumers = Consumers()
         self._feeder = Feeder(self, self._books.targets, self._consumers)
         self._closed = trio.Event()
@@ -319,6 +326,7 @@ class Worker:
         self._job, self.task = job, task
         if self._takes_default_timeout:
             self.timeout = task._command_timeout
+        self._books.caps = self._books.caps.or_else(task._caps)
         engine = task._engine
         self._feeder.attach(engine, job, transport, self.timeout, self._limiters(engine))
 
