@@ -56,6 +56,12 @@ def test_the_other_outcomes(result: NodeResult, told: dict[str, Any]) -> None:
     assert read(result) == {"node": "n", "ok": False, "stdout": "", "stderr": ""} | told
 
 
+def test_output_that_was_cut_short() -> None:
+    made = read(NodeResult("n1", Exited(0), b"a", missing_bytes=7))
+    assert (made["truncated"], made["missing_bytes"]) == (True, 7)
+    assert "truncated" not in read(NodeResult("n1", Exited(0), b"a"))
+
+
 @given(st.binary())
 def test_no_byte_is_lost(data: bytes) -> None:
     made = read(NodeResult("n", Exited(0), stdout=data, stderr=data))

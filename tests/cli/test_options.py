@@ -122,6 +122,23 @@ def test_settings_of_the_file_count() -> None:
     assert asked.command_prefix == ("sudo", "-p", "")
 
 
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [("1", 1), ("65536", 65536), ("64K", 65536), ("10m", 10 << 20), ("2G", 2 << 30)],
+)
+def test_sizes_may_have_a_unit(given: str, size: int) -> None:
+    asked = options("--max-output-bytes", given, f"--max-line-bytes={given}", "ls")
+    assert (asked.max_output_bytes, asked.max_line_bytes) == (size, size)
+
+
+@pytest.mark.parametrize(
+    "given", ["", "0", "0K", "-1", "K", "10X", "10KB", "1.5M", "\u0661", "9" * 9999]
+)
+def test_what_is_no_size_is_refused(given: str) -> None:
+    with pytest.raises(UsageError, match=r"--max-line-bytes: .* is not a number of bytes from 1"):
+        options("--max-line-bytes", given, "ls")
+
+
 def test_no_seconds_are_no_bound() -> None:
     assert options(command_timeout="0", connect_timeout="0").connect_timeout is None
     assert options("-u", "inf").command_timeout is None
@@ -190,7 +207,8 @@ def test_help_names_every_option_of_clush(capsys: pytest.CaptureFixture[str]) ->
     text = capsys.readouterr().out
     names = (
         "-w -x -g -X -a --hostfile --pick -R -f -t -u -l -o -b -B -L -N -S -q -v -r -P --progress "
-        "-c --copy --rcopy --dest -p --diff --outdir --errdir --color -n -O -m --json --fail-fast"
+        "-c --copy --rcopy --dest -p --diff --outdir --errdir --color -n -O -m --json --fail-fast "
+        "--max-output-bytes --max-line-bytes"
     )
     assert [name for name in names.split(" ") if f" {name}" not in text] == []
     assert max(map(len, text.splitlines())) <= 100

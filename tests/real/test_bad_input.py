@@ -38,6 +38,10 @@ TASKS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"kill_grace": NAN}, ValueError, "kill_grace .*nan"),
     ({"kill_grace": math.inf}, ValueError, "kill_grace .*inf"),
     ({"kill_grace": None}, ValueError, "kill_grace .*None"),
+    ({"max_output_bytes": 0}, ValueError, "max_output_bytes must be 1 byte or more, not 0"),
+    ({"max_output_bytes": 1e6}, TypeError, "max_output_bytes .*1000000.0"),
+    ({"max_line_bytes": -1}, ValueError, "max_line_bytes .*-1"),
+    ({"max_line_bytes": "64K"}, TypeError, "max_line_bytes .*'64K'"),
     ({"no_such": 1}, TypeError, "no_such"),
 ]
 
@@ -69,6 +73,9 @@ COMMANDS: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ("x", {"fanout": 0}, ValueError, "fanout .*0"),
     ("x", {"fanout": 2.0}, TypeError, "fanout .*2.0"),
     ("x", {"stdin": None}, TypeError, "stdin .*None"),
+    ("x", {"max_output_bytes": True}, TypeError, "max_output_bytes .*True"),
+    ("x", {"max_line_bytes": NAN}, TypeError, "max_line_bytes .*nan"),
+    ("x", {"max_line_bytes": 0, "nodes": "n1"}, ValueError, "max_line_bytes .*0"),
     ("x", {"stderr": "no"}, TypeError, "stderr .*'no'"),
     ("x", {"autoclose": 1}, TypeError, "autoclose .*1"),
     ("x", {"transport": "no-such"}, ValueError, "transport .*'no-such'"),

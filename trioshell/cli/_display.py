@@ -217,6 +217,15 @@ def _how(outcome: Outcome) -> str:
             return f"exited with exit code {outcome.rc}"
 
 
+def truncated_message(missing: Sequence[int], nodes: str, look: Look) -> bytes:
+    """That so many bytes of the output of each of these nodes have been left out."""
+    total = sum(missing)
+    text = f"output truncated, {total} byte{'s' * (total != 1)} missing"
+    if len(missing) > 1:
+        text += " in all"
+    return message(f"{counted(nodes, len(missing), look.message_count)}: {text}", look)
+
+
 def copied_message(source: str, dest: str, nodes: str, *, reverse: bool, look: Look) -> bytes:
     """That a file or a tree has been copied (``-v``)."""
     here, there = f"`{source}'", f"`{dest}'"

@@ -108,6 +108,20 @@ class Output(EventHandler):
             if self._is_told(outcome):
                 text = self.wiring.naming.plain(nodes)
                 self.screen.err(display.end_message(outcome, text, len(nodes), self.look))
+        self._tell_truncated(worker)
+
+    def _tell_truncated(self, worker: Any) -> None:
+        """Say which nodes' output is not whole, since it was not to grow beyond a bound."""
+        if self.options.max_output_bytes is None and self.options.max_line_bytes is None:
+            return
+        missing = {
+            str(node): result.missing_bytes
+            for node, result in worker.results().items()
+            if result.truncated
+        }
+        if missing:
+            text = self.wiring.naming.plain(missing)
+            self.screen.err(display.truncated_message([*missing.values()], text, self.look))
 
     def _is_told(self, outcome: Outcome) -> bool:
         """Whether this outcome is told: with ``-q -S`` the exit status says it all."""

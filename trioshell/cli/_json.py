@@ -17,6 +17,7 @@ def result_line(result: NodeResult) -> bytes:
     ``"unreachable"``, ``"not_started"``), ``ok``, ``rc`` (a number or null), ``signal``,
     ``reason``, ``seconds`` (how long it ran), ``stdout``, ``stderr``. A stream that is not
     UTF-8 is in ``stdout_base64`` byte for byte, and in ``stdout`` as well as it can be read.
+    Output that was cut short has ``truncated`` and ``missing_bytes``.
     """
     outcome = result.outcome
     made: dict[str, Any] = {
@@ -31,6 +32,8 @@ def result_line(result: NodeResult) -> bytes:
         made["reason"] = outcome.reason
     if result.started_at is not None and result.ended_at is not None:
         made["seconds"] = round(result.ended_at - result.started_at, 6)
+    if result.truncated:
+        made |= {"truncated": True, "missing_bytes": result.missing_bytes}
     for name, data in (("stdout", result.stdout), ("stderr", result.stderr)):
         try:
             made[name] = data.decode()

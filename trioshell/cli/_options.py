@@ -38,6 +38,8 @@ class Options:
         color: ``"never"``, ``"always"``, ``"auto"``, or ``""``: auto, if no variable of the
             environment says otherwise.
         outdir, errdir: the directories that get a file a node; None for none.
+        max_output_bytes, max_line_bytes: how much of a node's output, and of a line, is kept
+            and shown; None for all.
         command_prefix: words that are put before every command.
         password_prompt: True to ask for a password, and to send it ahead of the input.
         history_size: how many lines of the interactive mode are remembered; below 0 all.
@@ -77,6 +79,8 @@ class Options:
     progress: bool = False
     outdir: str | None = None
     errdir: str | None = None
+    max_output_bytes: int | None = None
+    max_line_bytes: int | None = None
     no_stdin: bool = False
     copy: bool = False
     rcopy: bool = False
@@ -178,6 +182,8 @@ def _build(values: optparse.Values, words: tuple[str, ...], settings: Settings) 
         progress=values.progress,
         outdir=values.outdir,
         errdir=values.errdir,
+        max_output_bytes=values.max_output_bytes,
+        max_line_bytes=values.max_line_bytes,
         no_stdin=values.nostdin,
         copy=values.copy,
         rcopy=values.rcopy and not values.copy,

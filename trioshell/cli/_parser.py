@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import optparse
+import re
 from typing import NoReturn
 
 import trioshell
@@ -58,11 +59,25 @@ def _check_name(_option: optparse.Option, opt: str, value: str) -> str:
     return value
 
 
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def _check_size(_option: optparse.Option, opt: str, value: str) -> int:
+    """A number of bytes, 1 or more, perhaps with a unit."""
+    match = re.fullmatch("([0-9]{1,15})([KMGkmg]?)", value)
+    size = int(match[1]) * _UNITS[match[2].upper()] if match else 0
+    if not size:
+        accepted = "a number of bytes from 1, such as 65536, 64K, 10M or 1G"
+        raise optparse.OptionValueError(f"option {opt}: {value!r} is not {accepted}")
+    return size
+
+
 class _Option(optparse.Option):
-    TYPES = (*optparse.Option.TYPES, "name")
+    TYPES = (*optparse.Option.TYPES, "name", "size")
     TYPE_CHECKER = {  # noqa: RUF012  # optparse looks for it here; nobody changes it
         **optparse.Option.TYPE_CHECKER,
         "name": _check_name,
+        "size": _check_size,
     }
 
 
@@ -189,6 +204,15 @@ def _add_display(group: optparse.OptionGroup) -> None:
     _flag(group, "--json", dest="json", help="one JSON object a node, one a line")
     _value(group, "--outdir", dest="outdir", metavar="DIR", help="also write outputs to DIR/NODE")
     _value(group, "--errdir", dest="errdir", metavar="DIR", help="and standard errors to DIR/NODE")
+    for name, what in (("output", "the output of a node"), ("line", "a line")):
+        _value(
+            group,
+            f"--max-{name}-bytes",
+            dest=f"max_{name}_bytes",
+            type="size",
+            metavar="SIZE",
+            help=f"leave out what {what} has beyond this: 65536, 64K, 10M, 1G",
+        )
 
 
 def _add_running(group: optparse.OptionGroup) -> None:

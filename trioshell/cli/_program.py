@@ -75,6 +75,8 @@ class Program:
             transport=transport,
             connect_timeout=options.connect_timeout,
             stderr=not options.gather_all,
+            max_output_bytes=options.max_output_bytes,
+            max_line_bytes=options.max_line_bytes,
         )
         self._workers = schedule(
             self._task,
