@@ -68,7 +68,7 @@ class Books:
         # Invariant: nodes are picked up in this order, so that those with a book come first.
         self.targets: dict[Hashable, NodeBook | None] = dict.fromkeys(targets)
         self.gather = gather
-        self.caps = Caps()
+        self.caps: Caps | None = None  # if anything is bounded
         self.state = WorkerState.NEW
         self._running = 0  # how many runs have been picked up and are not over
         self.timed_out = 0
@@ -84,7 +84,7 @@ class Books:
         self.state = advance_worker(self.state, WorkerStep.PICKUP)
         book = self.targets[node] or NodeBook(node)
         book.step(Step.PICKUP)
-        if self.caps:
+        if self.caps is not None:
             book.outputs = self.caps.outputs()
         self.targets[node] = book
         self._running += 1

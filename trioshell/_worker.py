@@ -108,7 +108,7 @@ class Worker:
             None if fanout is None else trio.CapacityLimiter(check_fanout("fanout", fanout))
         )
         self._books = Books([self] if targets is None else targets, gather)
-        self._books.caps = Caps(
+        self._caps = Caps(
             check_cap("max_output_bytes", max_output_bytes),
             check_cap("max_line_bytes", max_line_bytes),
         )
@@ -326,7 +326,7 @@ class Worker:
         self._job, self.task = job, task
         if self._takes_default_timeout:
             self.timeout = task._command_timeout
-        self._books.caps = self._books.caps.or_else(task._caps)
+        self._books.caps = self._caps.or_else(task._caps) or None
         engine = task._engine
         self._feeder.attach(engine, job, transport, self.timeout, self._limiters(engine))
 

@@ -8,7 +8,7 @@ import os
 import pytest
 
 import trioshell
-from tests.real.probes import Recorder, only, run_python
+from tests.real.probes import Event, Recorder, only, run_python
 from trioshell import Exited, Read, StreamWorker, Task
 
 
@@ -35,10 +35,16 @@ async def test_a_command_above_its_cap_is_not_disturbed() -> None:
 
 
 async def test_both_streams_together_have_one_allowance() -> None:
+    def react(event: Event) -> None:
+        if isinstance(event, Read):
+            worker.write(b"x\n")
+
     async with Task() as task:
-        recorder = Recorder(lambda event: isinstance(event, Read) and worker.write(b"x\n"))
         worker = task.shell(
-            "echo abc; read x; echo de >&2", handler=recorder, stderr=True, max_output_bytes=5
+            "echo abc; read x; echo de >&2",
+            handler=Recorder(react),
+            stderr=True,
+            max_output_bytes=5,
         )
     result = only(worker)
     assert (result.stdout, result.stderr, result.missing_bytes) == (b"abc\n", b"d", 2)
