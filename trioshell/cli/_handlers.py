@@ -29,6 +29,7 @@ class Wiring:
     Attributes:
         ended_by: the signal that ended us, once one has: whoever sent it knows why nodes were
             aborted.
+        unsaved: True once some output could not be saved in a file.
     """
 
     options: Options
@@ -36,6 +37,7 @@ class Wiring:
     look: Look
     naming: Naming
     ended_by: Signals | None = None
+    unsaved: bool = False
 
     def was_cut_off(self, outcome: Outcome) -> bool:
         """Whether a run that ended so was ended because we were to end."""

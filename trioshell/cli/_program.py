@@ -189,6 +189,8 @@ class Program:
             if not isinstance(failure, BrokenPipeError):
                 tell(f"the output cannot be written: {failure.strerror}")
             return 1
+        if self._wiring.unsaved:
+            return 1
         if not self._options.max_rc:
             return 0
         return max_code(self._workers, fail_fast=self._options.fail_fast)
