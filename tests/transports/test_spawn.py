@@ -25,8 +25,6 @@ def read_to_end(fd: int) -> bytes:
 
 
 def finish(spawn: Spawn) -> int:
-    assert spawn.pidfd is not None
-    os.close(spawn.pidfd)
     return os.waitstatus_to_exitcode(os.waitpid(spawn.pid, 0)[1])
 
 
@@ -50,24 +48,6 @@ def test_what_cannot_be_started_closes_its_descriptors_too() -> None:
         os.fstat(spawn.stdout)
 
 
-def test_the_pidfd_is_waited_for_when_none_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, refused = os.pidfd_open, 0
-
-    def pidfd_open(pid: int) -> int:
-        nonlocal refused
-        refused += 1
-        if refused < 3:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        return real(pid)
-
-    monkeypatch.setattr(os, "pidfd_open", pidfd_open)
-    spawn, output = spawn_of(b"true")
-    spawn.perform()
-    assert refused == 3
-    assert read_to_end(output) == b""
-    assert finish(spawn) == 0
-
-
 def test_threads_perform_what_is_submitted_and_are_joined() -> None:
     rung = threading.Semaphore(0)
     spawner = Spawner(rung.release)
@@ -87,6 +67,24 @@ def test_threads_perform_what_is_submitted_and_are_joined() -> None:
     assert not any(thread.name == "trioshell spawn" for thread in threading.enumerate())
 
 
+def test_the_bell_rings_again_only_after_somebody_has_come() -> None:
+    rung = threading.Semaphore(0)
+    spawner = Spawner(rung.release)
+    for _ in range(2):
+        spawns = [spawn_of(b"true") for _ in range(4)]
+        for spawn, _ in spawns:
+            spawner.submit(spawn)
+        done = 0
+        while done < len(spawns):
+            assert rung.acquire(timeout=10)
+            done += len(spawner.collect())
+        for spawn, output in spawns:
+            assert read_to_end(output) == b""
+            assert finish(spawn) == 0
+    spawner.close()
+    assert spawner.collect() == []
+
+
 def test_without_a_thread_to_be_had_it_is_performed_here(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -101,17 +99,3 @@ def test_without_a_thread_to_be_had_it_is_performed_here(monkeypatch: pytest.Mon
     assert read_to_end(output) == b"here\n"
     assert finish(spawn) == 0
     spawner.close()
-
-
-def test_without_pidfds_nothing_is_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
-    def pidfd_open(pid: int) -> int:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-
-    monkeypatch.setattr(os, "pidfd_open", pidfd_open)
-    spawn, output = spawn_of(b"sleep", b"60")
-    spawn.perform()
-    assert spawn.error is not None
-    assert spawn.error.errno == errno.ENOSYS
-    assert read_to_end(output) == b""
-    with pytest.raises(ChildProcessError):
-        os.waitpid(spawn.pid, 0)

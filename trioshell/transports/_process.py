@@ -68,7 +68,7 @@ class _Output:
 class ProcessSession(Session):
     """A command that runs here, as the leader of a session of the operating system.
 
-    Made by `launch`. The child is watched by a pidfd, read from without blocking, and
+    Made by `launch`. The child is read from without blocking, and
     written to without blocking.
     """
 
@@ -79,11 +79,11 @@ class ProcessSession(Session):
         self.pid = spawn.pid
         self._supervisor = supervisor
         self._poller = supervisor.poller
-        self._pidfd = spawn.pidfd
+        self._deaths = supervisor.deaths
         self._stdin = stdin
         self._stdin_watched = False
         self._outputs = [_Output(self, sname, fd) for sname, fd in outputs.items()]
-        self._dead = spawn.pidfd is None  # it is a zombie, or has been reaped
+        self._dead = False  # it is a zombie, or has been reaped
         self._reaped = False
         self._ending = False
         self._drain_until = math.inf
@@ -92,11 +92,10 @@ class ProcessSession(Session):
         self._died = trio.lowlevel.ParkingLot()
         self._born_at = trio.current_time()
         supervisor.open_sessions += 1
+        self._child = self._deaths.expect(self.pid, self._note_death)
         try:
             for output in self._outputs:
                 self._poller.add(output.fd, READABLE, output.note)
-            if self._pidfd is not None:
-                self._poller.add(self._pidfd, READABLE, self._note_death)
         except OSError as exc:
             self._discard()
             raise SpawnError(f"cannot watch what was started: {exc.strerror}") from exc
@@ -107,6 +106,8 @@ class ProcessSession(Session):
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             chunks = self._read()
+            if not self._outputs and not self._is_dead():
+                self._deaths.watch(self._child)  # it has closed its output, and goes on
             if self._dead and not self._ending:
                 self._reap()
                 if self._outputs and self._drain_until == math.inf:
@@ -209,7 +210,7 @@ class ProcessSession(Session):
 
     # -- the end -----------------------------------------------------------------------
 
-    def _note_death(self, _mask: int) -> None:
+    def _note_death(self) -> None:
         self._dead = True
         self._died.unpark_all()
         self._wake_receiver()
@@ -237,13 +238,13 @@ class ProcessSession(Session):
             self.exit = Exited(status.si_status) if exited else Signaled(status.si_status)
 
     def _is_dead(self) -> bool:
-        """Seen by ourselves: the poller may not have told us yet."""
+        """Seen by ourselves: we may not have been told yet."""
         if not self._dead:
             with contextlib.suppress(ChildProcessError):
                 flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
                 if os.waitid(os.P_PID, self.pid, flags) is None:
                     return False
-            self._note_death(0)
+            self._note_death()
         return True
 
     async def end(self, grace: float) -> None:
@@ -251,6 +252,7 @@ class ProcessSession(Session):
             self._reap()
             return
         self._ending = True
+        self._deaths.watch(self._child)
         try:
             await end_session(
                 self.pid, self._born_at, grace, self._supervisor.table, self._wait_dead
@@ -280,7 +282,5 @@ class ProcessSession(Session):
         self._close_stdin()
         for output in tuple(self._outputs):
             self._close_output(output)
-        if self._pidfd is not None:
-            self._poller.remove(self._pidfd)
-            os.close(self._pidfd)
+        self._deaths.forget(self._child)
         self._supervisor.closed_session()

@@ -9,17 +9,18 @@ start processes on all cores while Trio's thread works on.
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import queue
 import signal
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 _THREADS = 3
+
+# More than the threads start in a few milliseconds.
+_BEHIND = 8
 
 # From the C library's <spawn.h>; the same on all architectures of Linux.
 _SETSIGDEF = 0x04
@@ -34,7 +35,11 @@ _OPAQUE_BYTES = 1024
 # be ended by the signal (`yes | head -1` would complain about a broken pipe).
 _DEFAULTED = (signal.SIGPIPE, signal.SIGXFSZ)
 
+# Through the first handle a call lets go of the interpreter's lock, which is what this file is
+# for. What returns at once is called through the second and keeps it: to give the lock away and
+# get it back costs many times as much as such a call.
 _libc = ctypes.CDLL(None)
+_quick = ctypes.PyDLL(None)
 _Opaque = ctypes.c_char * _OPAQUE_BYTES
 
 
@@ -45,15 +50,15 @@ def _checked(code: int) -> None:
 
 def _make_attributes() -> ctypes.Array[ctypes.c_char]:
     attributes, nothing, defaulted = _Opaque(), _Opaque(), _Opaque()
-    _libc.sigemptyset(nothing)
-    _libc.sigemptyset(defaulted)
+    _quick.sigemptyset(nothing)
+    _quick.sigemptyset(defaulted)
     for signum in _DEFAULTED:
-        _libc.sigaddset(defaulted, int(signum))
-    _checked(_libc.posix_spawnattr_init(attributes))
-    _checked(_libc.posix_spawnattr_setsigmask(attributes, nothing))
-    _checked(_libc.posix_spawnattr_setsigdefault(attributes, defaulted))
+        _quick.sigaddset(defaulted, int(signum))
+    _checked(_quick.posix_spawnattr_init(attributes))
+    _checked(_quick.posix_spawnattr_setsigmask(attributes, nothing))
+    _checked(_quick.posix_spawnattr_setsigdefault(attributes, defaulted))
     flags = ctypes.c_short(_SETSID | _SETSIGDEF | _SETSIGMASK)
-    _checked(_libc.posix_spawnattr_setflags(attributes, flags))
+    _checked(_quick.posix_spawnattr_setflags(attributes, flags))
     return attributes
 
 
@@ -61,7 +66,7 @@ def _make_attributes() -> ctypes.Array[ctypes.c_char]:
 _attributes = _make_attributes()
 # What others left inheritable must not leak into a command, where it would keep a pipe open
 # for as long as the command runs. Older libraries can't; there, all of ours are close-on-exec.
-_closefrom = getattr(_libc, "posix_spawn_file_actions_addclosefrom_np", None)
+_closefrom = getattr(_quick, "posix_spawn_file_actions_addclosefrom_np", None)
 
 
 def _strings(items: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:
@@ -92,8 +97,6 @@ class Spawn:
         stderr: the descriptor that becomes its stderr. All three are above 2, and are
             closed here when this is done, whether it went well or not.
         pid: of the child: also its session and its process group. 0 until it runs.
-        pidfd: a pidfd of the child, ours to close; None if it has been reaped already, by
-            somebody else in this program or because SIGCHLD is ignored.
         error: why it could not be started; None if it could.
     """
 
@@ -103,7 +106,6 @@ class Spawn:
     stdout: int
     stderr: int
     pid: int = 0
-    pidfd: int | None = None
     error: OSError | None = field(default=None)
 
     def perform(self) -> None:
@@ -113,28 +115,20 @@ class Spawn:
         except OSError as exc:
             self.error = exc
         finally:
-            # Before the pidfd is opened, so that it finds a free number even at the limit.
             for fd in {self.stdin, self.stdout, self.stderr} - {None}:
-                os.close(fd)  # type: ignore[arg-type]  # None has been taken out
-        if self.error is None:
-            try:
-                self.pidfd = _open_pidfd(self.pid)
-            except OSError as exc:  # a kernel without pidfds, or a sandbox: better none than loose
-                os.killpg(self.pid, signal.SIGKILL)
-                os.waitpid(self.pid, 0)
-                self.error = exc
+                _quick.close(fd)
 
     def _start(self) -> int:
         actions, pid = _Opaque(), ctypes.c_int(0)
-        _checked(_libc.posix_spawn_file_actions_init(actions))
+        _checked(_quick.posix_spawn_file_actions_init(actions))
         try:
             if self.stdin is None:
-                flags = os.O_RDONLY
-                _checked(_libc.posix_spawn_file_actions_addopen(actions, 0, b"/dev/null", flags, 0))
+                read, nothing = os.O_RDONLY, b"/dev/null"
+                _checked(_quick.posix_spawn_file_actions_addopen(actions, 0, nothing, read, 0))
             else:
-                _checked(_libc.posix_spawn_file_actions_adddup2(actions, self.stdin, 0))
-            _checked(_libc.posix_spawn_file_actions_adddup2(actions, self.stdout, 1))
-            _checked(_libc.posix_spawn_file_actions_adddup2(actions, self.stderr, 2))
+                _checked(_quick.posix_spawn_file_actions_adddup2(actions, self.stdin, 0))
+            _checked(_quick.posix_spawn_file_actions_adddup2(actions, self.stdout, 1))
+            _checked(_quick.posix_spawn_file_actions_adddup2(actions, self.stderr, 2))
             if _closefrom is not None:
                 _checked(_closefrom(actions, 3))
             argv, environment = _strings(self.argv), _environment(self.environment)
@@ -145,23 +139,8 @@ class Spawn:
                 )
             )
         finally:
-            _libc.posix_spawn_file_actions_destroy(actions)
+            _quick.posix_spawn_file_actions_destroy(actions)
         return pid.value
-
-
-def _open_pidfd(pid: int) -> int | None:
-    # Other threads of the program may have taken the numbers that we have just freed. The
-    # child runs already, so there is no way back: wait until there is one. We are in a
-    # thread whose only job this is.
-    while True:
-        try:
-            return os.pidfd_open(pid)
-        except ProcessLookupError:
-            return None
-        except OSError as exc:
-            if exc.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-                raise
-            time.sleep(0.001)
 
 
 class Spawner:
@@ -176,7 +155,8 @@ class Spawner:
     """
 
     def __init__(self, ring: Callable[[], None]) -> None:
-        self._ring = ring
+        self._ring_bell = ring
+        self._rung = False
         self._requests: queue.SimpleQueue[Spawn | None] = queue.SimpleQueue()
         self._done: deque[Spawn] = deque()
         self._threads: list[threading.Thread] = []
@@ -190,9 +170,12 @@ class Spawner:
         if self._threads:
             self._requests.put(spawn)
         else:
-            spawn.perform()
-            self._done.append(spawn)
-            self._ring()
+            self._perform(spawn)
+
+    @property
+    def is_behind(self) -> bool:
+        """True while so many programs wait to be started that none need be added soon."""
+        return self._pending > _BEHIND
 
     def _add_thread(self) -> None:
         thread = threading.Thread(target=self._serve, name="trioshell spawn", daemon=True)
@@ -204,12 +187,19 @@ class Spawner:
 
     def _serve(self) -> None:
         while (spawn := self._requests.get()) is not None:
-            spawn.perform()
-            self._done.append(spawn)
-            self._ring()
+            self._perform(spawn)
+
+    def _perform(self, spawn: Spawn) -> None:
+        spawn.perform()
+        self._done.append(spawn)
+        # Once for all that are done before somebody has come for the first of them.
+        if not self._rung:
+            self._rung = True
+            self._ring_bell()
 
     def collect(self) -> list[Spawn]:
         """All that have been performed since the last call; never blocks."""
+        self._rung = False  # before we look: who is done after that rings again
         done = []
         while self._done:
             done.append(self._done.popleft())

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import trio
 
+from trioshell.transports._deaths import Deaths
 from trioshell.transports._poller import READABLE, Poller
 from trioshell.transports._sessions import SessionTable
 from trioshell.transports._spawn import Spawn, Spawner
@@ -28,12 +29,19 @@ class Supervisor:
 
     Attributes:
         poller: where a session registers its descriptors.
+        deaths: where it hears that its process has died.
         table: who lives in which session of the operating system.
         open_sessions: how many sessions have been opened and not yet been closed.
     """
 
     def __init__(self) -> None:
-        self.poller = Poller()
+        self.poller = Poller(lambda: self._spawner.is_behind)
+        try:
+            self.deaths = Deaths(self.poller)
+            self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        except OSError:
+            self.poller.close()
+            raise
         self.table = SessionTable()
         self.open_sessions = 0
         self._users = 0
@@ -41,7 +49,6 @@ class Supervisor:
         self._room = trio.lowlevel.ParkingLot()
         self._scope = trio.CancelScope()
         self._stopped = trio.Event()
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._spawner = Spawner(lambda: os.eventfd_write(self._bell, 1))
         self.poller.add(self._bell, READABLE, self._on_spawned)
 
@@ -70,7 +77,9 @@ class Supervisor:
     async def _run(self) -> None:
         try:
             with self._scope:
-                await self.poller.run()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self.poller.run)
+                    nursery.start_soon(self.deaths.run)
         finally:
             self._spawner.close()
             self.poller.close()
