@@ -8,7 +8,6 @@ soon as somebody has to know.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections import deque
 from collections.abc import Callable
