@@ -19,7 +19,8 @@ from trioshell.testing._cluster_faults import NobodyListens
 from trioshell.transports import OpenSshTransport, Transport
 from trioshell.transports._base import Copy
 from trioshell.transports._openssh_files import Transfer
-from trioshell.transports._openssh_sftp import Sftp, SftpError, SftpLost
+from trioshell.transports._openssh_sftp import Sftp
+from trioshell.transports._openssh_sftp_packets import SftpError, SftpLost
 
 if TYPE_CHECKING:
     from tests.ssh.conftest import Sshd, Users

@@ -11,7 +11,8 @@ from trioshell._results import Exited, Signaled, Unreachable
 from trioshell.transports._base import Chunk, Copy, Session
 from trioshell.transports._openssh_files import Transfer
 from trioshell.transports._openssh_process import SshProcess
-from trioshell.transports._openssh_sftp import Sftp, SftpLost
+from trioshell.transports._openssh_sftp import Sftp
+from trioshell.transports._openssh_sftp_packets import SftpLost
 
 # How long a copy that is ended has to remove what it has written in part.
 _TIDY_SECONDS = 2.0

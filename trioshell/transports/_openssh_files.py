@@ -16,7 +16,8 @@ from typing import BinaryIO, Final, TypeVar
 import trio
 
 from trioshell.transports._base import Copy
-from trioshell.transports._openssh_sftp import PIECE_BYTES, Attributes, Sftp, SftpError, SftpLost
+from trioshell.transports._openssh_sftp import NAME_BYTES, PIECE_BYTES, Sftp
+from trioshell.transports._openssh_sftp_packets import Attributes, SftpError, SftpLost
 
 T = TypeVar("T")
 
@@ -25,6 +26,14 @@ _DEEPEST: Final = 256
 
 # How long a half-written file on the server may take to be removed when we have to go.
 _REMOVE_SECONDS: Final = 1.0
+
+# What the names of one node that wait to be copied may take in memory: those of some million
+# files in one directory, with those of the directories above it.
+_LISTED_BYTES: Final = 1 << 28
+
+# What can't be copied is named so often, and with so many characters; the rest is counted.
+_MOST_COMPLAINTS: Final = 1000
+_SHOWN_CHARS: Final = 300
 
 _LONGEST_NAME: Final = 255
 _PERMISSIONS: Final = 0o777
@@ -54,6 +63,8 @@ class Transfer:
         self._node = node
         self._copy = copy
         self._say = say
+        self._room = _LISTED_BYTES
+        self._failures = 0
 
     async def run(self) -> None:
         """Copy all of it. What can't be copied is said, and `failed` is set.
@@ -71,10 +82,14 @@ class Transfer:
                 await self._put(source, await self._destination(source, _at_home(dest)), ())
         except _Failed as failure:
             self._fail(failure)
+        if self._failures > _MOST_COMPLAINTS:
+            self._say(f"{self._failures - _MOST_COMPLAINTS} more could not be copied")
 
     def _fail(self, failure: _Failed) -> None:
         self.failed = True
-        self._say(str(failure))
+        self._failures += 1
+        if self._failures <= _MOST_COMPLAINTS:
+            self._say(str(failure))
 
     # -- to the node -------------------------------------------------------------------
 
@@ -184,9 +199,10 @@ class Transfer:
             name = os.path.basename(resolved.rstrip(b"/")) or b"root"
         name += os.fsencode(f".{self._node}")
         _check_name(name)
-        await self._get(source, os.path.join(dest, name), 0)
+        await self._get(source, os.path.join(dest, name), ())
 
-    async def _get(self, source: bytes, dest: bytes, depth: int) -> None:
+    async def _get(self, source: bytes, dest: bytes, parents: tuple[bytes, ...]) -> None:
+        """Fetch a file or a tree; `parents` are the directories above it, which may not recur."""
         attributes = await self._there(source, self._sftp.stat(source))
         kind = stat.S_IFMT(attributes.mode or stat.S_IFREG)
         if kind not in (stat.S_IFDIR, stat.S_IFREG, 0):
@@ -194,19 +210,35 @@ class Transfer:
         if kind != stat.S_IFDIR:
             await self._get_file(source, attributes, dest)
             return
-        if depth > _DEEPEST:
+        here = await self._real(source)
+        if here in parents or len(parents) > _DEEPEST:
             raise _Failed(
-                f"{self._node}:{_show(source)}: too deep; is there a link to a directory above it?"
+                f"{self._node}:{_show(source)}: a link to a directory above it, or too deep"
             )
         _local(dest, _make_directory, dest)
-        for name in await self._there(source, self._sftp.names(source)):
+        names = await self._there(source, self._sftp.names(source, self._room))
+        taken = sum(map(len, names)) + NAME_BYTES * len(names)
+        self._room -= taken
+        for name in names:
+            # A server that answers before it is asked must not keep others from their turn.
+            await trio.lowlevel.checkpoint()
             try:
                 _check_name(name)
-                await self._get(os.path.join(source, name), os.path.join(dest, name), depth + 1)
+                await self._get(
+                    os.path.join(source, name), os.path.join(dest, name), (*parents, here)
+                )
             except _Failed as failure:
                 self._fail(failure)
+        self._room += taken
         if self._copy.preserve:
             _local(dest, _set_attributes, dest, attributes)
+
+    async def _real(self, path: bytes) -> bytes:
+        """Where `path` leads, as far as the server says so."""
+        try:
+            return await self._sftp.realpath(path)
+        except SftpError:
+            return path
 
     async def _get_file(self, source: bytes, attributes: Attributes, dest: bytes) -> None:
         size = attributes.size or 0
@@ -309,9 +341,11 @@ def _partial(dest: bytes) -> bytes:
 
 
 def _check_name(name: bytes) -> None:
-    if not name or name in (b".", b"..") or b"/" in name or b"\0" in name:
+    bad = not name or name in (b".", b"..") or b"/" in name or b"\0" in name
+    if bad or len(name) > _LONGEST_NAME:
         raise _Failed(f"{_show(name)}: not a name that a file here may have")
 
 
 def _show(path: bytes) -> str:
-    return path.decode("utf-8", "backslashreplace")
+    shown = path.decode("utf-8", "backslashreplace")
+    return shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}..."

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from trioshell.transports._said import quoted
+
 # Said when all is well.
 _NOISE: Final = re.compile(
     r"@+|Authenticated to |Transferred: |Bytes per second: |debug\d: |Warning: Permanently added "
@@ -70,8 +72,8 @@ def find_complaint(
     if lines and not _BEHIND_PROXY.search(lines[-1]):
         return Complaint(_sentence(lines, node), any(_DROPPED.match(line) for line in lines))
     if said and (lines or said[-1].startswith(("command-line", "ssh", "Can't", "Bad"))):
-        return Complaint(f"{node} could not be reached: {said[-1]}")
-    return Complaint(f"{node} could not be reached: {lines[0]}") if lines else None
+        return Complaint(f"{node} could not be reached: {quoted(said[-1])}")
+    return Complaint(f"{node} could not be reached: {quoted(lines[0])}") if lines else None
 
 
 def _host_key(lines: Sequence[str], node: str, known_hosts: Sequence[Path] | None) -> str | None:
@@ -101,10 +103,10 @@ def _sentence(lines: Sequence[str], node: str) -> str:
     text = "\n".join(lines)
     denied = re.search(r"^(\S+): Permission denied \((.*)\)", text, re.MULTILINE)
     if denied:
-        return f"{node} refused the login of {denied[1].partition('@')[0]} (by {denied[2]})"
+        return f"{node} refused the login of {denied[1].partition('@')[0]} (by {quoted(denied[2])})"
     if any(_DROPPED.match(line) for line in lines):
         return f"{node} closed the connection before the login; it may take no more at once"
     if re.search(r"^Timeout, server \S+ not responding", text, re.MULTILINE):
         return f"the connection to {node} is lost: it did not answer the keepalive"
-    first = lines[0].removeprefix("ssh: ").rstrip(".")
+    first = quoted(lines[0].removeprefix("ssh: ").rstrip("."))
     return first if node in first else f"{node}: {first}"

@@ -10,8 +10,17 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from trioshell.transports._openssh_sftp_packets import (
+    Attributes,
+    Reader,
+    SftpError,
+    SftpLost,
+    pack_attributes,
+    pack_string,
+    packet,
+)
 
 _VERSION: Final = 3
 
@@ -22,8 +31,6 @@ _STATUS, _HANDLE, _DATA, _NAME, _ATTRS, _EXTENDED = 101, 102, 103, 104, 105, 200
 
 _OK, _EOF = 0, 1
 
-_HAS_SIZE, _HAS_OWNER, _HAS_MODE, _HAS_TIMES = 1, 2, 4, 8
-
 _READ_FLAG: Final = 0x01
 _CREATE_NEW: Final = 0x02 | 0x08 | 0x20  # write, create, and it must not be there
 
@@ -32,34 +39,22 @@ _CREATE_NEW: Final = 0x02 | 0x08 | 0x20  # write, create, and it must not be the
 PIECE_BYTES: Final = 32768
 _REQUESTS: Final = 64
 
-# The protocol lets a packet be 34000 bytes; a few servers send more in a listing.
-_LONGEST_PACKET: Final = 1 << 20
-
-_MOST_NAMES: Final = 1_000_000
+# The protocol lets a packet be 34000 bytes; a few servers send more in a listing, and OpenSSH
+# itself neither sends nor takes more than this.
+_LONGEST_PACKET: Final = 1 << 18
 
 _POSIX_RENAME: Final = b"posix-rename@openssh.com"
 
+# A name waits in memory until its turn comes, and this is about what it takes beside its bytes.
+NAME_BYTES: Final = 64
 
-class SftpError(Exception):
-    """The server has refused something. Its text is the server's reason."""
+# A server answers sooner or later what nobody waits for any more.
+_MOST_FORGOTTEN: Final = 64 * _REQUESTS
 
+# So many parts of a listing may be without a name before we take it to be endless.
+_MOST_EMPTY: Final = 100
 
-class SftpLost(Exception):
-    """The server says no more, or something that is no SFTP."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attributes:
-    """What a server says of a file, or is told to make of it; None: not said.
-
-    Attributes:
-        mode: type and permissions, as in a `stat_result`.
-        times: access and modification, in whole seconds.
-    """
-
-    size: int | None = None
-    mode: int | None = None
-    times: tuple[int, int] | None = None
+_SOMETHING_ELSE: Final = "its SFTP server answers with something else"
 
 
 class Sftp:
@@ -80,8 +75,11 @@ class Sftp:
         self._input = bytearray()
         self._next_id = 0
         self._extensions: set[bytes] = set()
-        # Answers that came before the one that is waited for, and those of whom nobody waits.
-        self._answers: dict[int, tuple[int, _Reader]] = {}
+        # Invariant: what has been asked and not been answered, what has been answered and not
+        # been looked at, and what will be answered for nobody have no number in common. So the
+        # server can make us keep no more than we have asked for.
+        self._asked: set[int] = set()
+        self._answers: dict[int, tuple[int, Reader]] = {}
         self._forgotten: set[int] = set()
 
     async def start(self) -> None:
@@ -90,11 +88,11 @@ class Sftp:
         Raises:
             SftpLost: nobody there speaks SFTP.
         """
-        await self._send(_packet(_INIT, struct.pack(">I", _VERSION)))
+        await self._send(packet(_INIT, struct.pack(">I", _VERSION)))
         kind, body = await self._read_packet()
         if kind != _REPLIED_VERSION:
-            raise SftpLost("its SFTP server answers with something else")
-        reader = _Reader(body)
+            raise SftpLost(_SOMETHING_ELSE)
+        reader = Reader(body)
         reader.number()
         while not reader.at_end:
             self._extensions.add(reader.string())
@@ -104,82 +102,100 @@ class Sftp:
 
     async def stat(self, path: bytes) -> Attributes:
         """What `path` is, following links."""
-        return (await self._ask(_STAT, _string(path), _ATTRS)).attributes()
+        return (await self._ask(_STAT, pack_string(path), _ATTRS)).attributes()
 
     async def lstat(self, path: bytes) -> Attributes:
         """What `path` is, not following a link."""
-        return (await self._ask(_LSTAT, _string(path), _ATTRS)).attributes()
+        return (await self._ask(_LSTAT, pack_string(path), _ATTRS)).attributes()
 
     async def realpath(self, path: bytes) -> bytes:
         """Where `path` leads."""
-        reader = await self._ask(_REALPATH, _string(path), _NAME)
+        reader = await self._ask(_REALPATH, pack_string(path), _NAME)
         reader.number()
         return reader.string()
 
     async def set_attributes(self, path: bytes, attributes: Attributes) -> None:
         """Give `path` these permissions and times."""
-        await self._ask(_SETSTAT, _string(path) + _pack_attributes(attributes), _STATUS)
+        await self._ask(_SETSTAT, pack_string(path) + pack_attributes(attributes), _STATUS)
 
     async def mkdir(self, path: bytes, mode: int) -> None:
         """Make a directory."""
-        await self._ask(_MKDIR, _string(path) + _pack_attributes(Attributes(mode=mode)), _STATUS)
+        await self._ask(_MKDIR, pack_string(path) + pack_attributes(Attributes(mode=mode)), _STATUS)
 
     async def remove(self, path: bytes) -> None:
         """Remove a file."""
-        await self._ask(_REMOVE, _string(path), _STATUS)
+        await self._ask(_REMOVE, pack_string(path), _STATUS)
 
     async def replace(self, path: bytes, by: bytes) -> None:
         """Rename `by` to `path`, in one step; where the server can't, what was there goes first."""
         if _POSIX_RENAME in self._extensions:
-            body = _string(_POSIX_RENAME) + _string(by) + _string(path)
+            body = pack_string(_POSIX_RENAME) + pack_string(by) + pack_string(path)
             await self._ask(_EXTENDED, body, _STATUS)
             return
         try:
             await self.remove(path)
         except SftpError:
             pass  # there is none
-        await self._ask(_RENAME, _string(by) + _string(path), _STATUS)
+        await self._ask(_RENAME, pack_string(by) + pack_string(path), _STATUS)
 
-    async def names(self, path: bytes) -> list[bytes]:
-        """The names in a directory, as the server says them: not to be trusted."""
-        handle = (await self._ask(_OPENDIR, _string(path), _HANDLE)).string()
+    async def names(self, path: bytes, room: int) -> list[bytes]:
+        """The names in a directory, as the server says them: not to be trusted.
+
+        Raises:
+            SftpError: they need more than `room` bytes of memory, `NAME_BYTES` for each name
+                beside its own; or the server has refused.
+        """
+        handle = (await self._ask(_OPENDIR, pack_string(path), _HANDLE)).string()
         found: list[bytes] = []
-        while True:
-            kind, reader = await self._answer(await self._request(_READDIR, _string(handle)))
-            if kind == _STATUS:
-                reader.raise_unless(_EOF)
-                break
+        empty = 0
+        while (reader := await self._next_names(handle)) is not None:
+            before = len(found)
             for _ in range(reader.number()):
                 name = reader.string()
                 reader.string()
                 reader.attributes()
                 if name not in (b".", b".."):
                     found.append(name)
-            if len(found) > _MOST_NAMES:
-                raise SftpError(f"more than {_MOST_NAMES} files in one directory")
+                    room -= len(name) + NAME_BYTES
+            if room < 0:
+                await self.close(handle)
+                raise SftpError("more files in it than can be listed at once")
+            empty = 0 if len(found) > before else empty + 1
+            if empty > _MOST_EMPTY:
+                raise SftpLost("its SFTP server lists nothing without an end")
         await self.close(handle)
         return found
+
+    async def _next_names(self, handle: bytes) -> Reader | None:
+        """The next part of a listing; None at its end."""
+        kind, reader = await self._answer(await self._request(_READDIR, pack_string(handle)))
+        if kind == _STATUS:
+            reader.raise_unless(_EOF)
+            return None
+        if kind != _NAME:
+            raise SftpLost(_SOMETHING_ELSE)
+        return reader
 
     # -- files -------------------------------------------------------------------------
 
     async def create(self, path: bytes, mode: int) -> bytes:
         """Open a new file for writing, and return its handle."""
-        body = _string(path) + struct.pack(">I", _CREATE_NEW)
-        body += _pack_attributes(Attributes(mode=mode))
+        body = pack_string(path) + struct.pack(">I", _CREATE_NEW)
+        body += pack_attributes(Attributes(mode=mode))
         return (await self._ask(_OPEN, body, _HANDLE)).string()
 
     async def open(self, path: bytes) -> bytes:
         """Open a file for reading, and return its handle."""
-        body = _string(path) + struct.pack(">I", _READ_FLAG) + _pack_attributes(Attributes())
+        body = pack_string(path) + struct.pack(">I", _READ_FLAG) + pack_attributes(Attributes())
         return (await self._ask(_OPEN, body, _HANDLE)).string()
 
     async def set_handle_attributes(self, handle: bytes, attributes: Attributes) -> None:
         """Give an open file these permissions and times."""
-        await self._ask(_FSETSTAT, _string(handle) + _pack_attributes(attributes), _STATUS)
+        await self._ask(_FSETSTAT, pack_string(handle) + pack_attributes(attributes), _STATUS)
 
     async def close(self, handle: bytes) -> None:
         """Close an open file; an error is of what was written to it."""
-        await self._ask(_CLOSE, _string(handle), _STATUS)
+        await self._ask(_CLOSE, pack_string(handle), _STATUS)
 
     async def write_all(self, handle: bytes, pieces: Iterable[bytes]) -> None:
         """Write all pieces (of up to `PIECE_BYTES` each) one behind the other."""
@@ -191,7 +207,7 @@ class Sftp:
                 failure = await self._written(pending.popleft())
             if failure is not None:
                 break
-            body = _string(handle) + struct.pack(">Q", offset) + _string(piece)
+            body = pack_string(handle) + struct.pack(">Q", offset) + pack_string(piece)
             pending.append(await self._request(_WRITE, body))
             offset += len(piece)
         while pending:
@@ -201,7 +217,10 @@ class Sftp:
 
     async def _written(self, number: int) -> SftpError | None:
         try:
-            (await self._answer(number))[1].raise_unless(_OK)
+            kind, reader = await self._answer(number)
+            if kind != _STATUS:
+                raise SftpLost(_SOMETHING_ELSE)
+            reader.raise_unless(_OK)
         except SftpError as exc:
             return exc
         return None
@@ -218,7 +237,7 @@ class Sftp:
         try:
             while pending or not ended:
                 while not ended and (not pending or (len(pending) < _REQUESTS and asked < size)):
-                    body = _string(handle) + struct.pack(">QI", asked, PIECE_BYTES)
+                    body = pack_string(handle) + struct.pack(">QI", asked, PIECE_BYTES)
                     pending.append((await self._request(_READ, body), asked))
                     asked += PIECE_BYTES
                 number, at = pending.popleft()
@@ -229,44 +248,59 @@ class Sftp:
                     reader.raise_unless(_EOF)
                     ended = True
                     continue
-                data = reader.string()
+                data = reader.string() if kind == _DATA else b""
+                # Nothing, again and again, would never end, and more than was asked for would
+                # come twice.
+                if not 0 < len(data) <= PIECE_BYTES:
+                    raise SftpLost(_SOMETHING_ELSE)
                 take(data)
                 offset += len(data)
                 if len(data) < PIECE_BYTES:
                     asked = offset  # go on behind it; mostly that is the end
         finally:
-            self._forgotten.update(number for number, _ in pending)
+            for number, _ in pending:
+                self._forget(number)
 
     # -- packets -----------------------------------------------------------------------
 
-    async def _ask(self, kind: int, body: bytes, wanted: int) -> _Reader:
+    async def _ask(self, kind: int, body: bytes, wanted: int) -> Reader:
         """Ask, and wait for the answer."""
         got, reader = await self._answer(await self._request(kind, body))
         if got == _STATUS:
             reader.raise_unless(_OK)
         if got != wanted:
-            raise SftpLost("its SFTP server answers with something else")
+            raise SftpLost(_SOMETHING_ELSE)
         return reader
 
     async def _request(self, kind: int, body: bytes) -> int:
+        if len(self._forgotten) > _MOST_FORGOTTEN:
+            raise SftpLost("its SFTP server does not answer what it is asked")
         number = self._next_id
         self._next_id = (number + 1) & 0xFFFFFFFF
-        await self._send(_packet(kind, struct.pack(">I", number) + body))
+        self._asked.add(number)
+        await self._send(packet(kind, struct.pack(">I", number) + body))
         return number
 
-    async def _answer(self, number: int) -> tuple[int, _Reader]:
+    async def _answer(self, number: int) -> tuple[int, Reader]:
         """The kind and the body of the answer to that request; a server may mix the order."""
         while number not in self._answers:
             kind, body = await self._read_packet()
-            reader = _Reader(body)
+            reader = Reader(body)
             answered = reader.number()
-            if answered in self._forgotten:
-                self._forgotten.discard(answered)
-            elif len(self._answers) > 2 * _REQUESTS:
-                raise SftpLost("its SFTP server answers what it was not asked")
-            else:
+            if answered in self._asked:
+                self._asked.discard(answered)
                 self._answers[answered] = kind, reader
+            elif answered in self._forgotten:
+                self._forgotten.discard(answered)
+            else:
+                raise SftpLost("its SFTP server answers what it was not asked")
         return self._answers.pop(number)
+
+    def _forget(self, number: int) -> None:
+        """Nobody waits for this answer any more."""
+        if self._answers.pop(number, None) is None:
+            self._asked.discard(number)
+            self._forgotten.add(number)
 
     async def _read_packet(self) -> tuple[int, bytes]:
         size = struct.unpack(">I", await self._read(4))[0]
@@ -284,67 +318,3 @@ class Sftp:
         taken = bytes(self._input[:size])
         del self._input[:size]
         return taken
-
-
-class _Reader:
-    """The body of a packet, taken apart from its beginning."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._at = 0
-
-    @property
-    def at_end(self) -> bool:
-        return self._at >= len(self._body)
-
-    def _take(self, size: int) -> bytes:
-        taken = self._body[self._at : self._at + size]
-        if len(taken) < size:
-            raise SftpLost("its SFTP server sends packets that are cut off")
-        self._at += size
-        return taken
-
-    def number(self) -> int:
-        return int.from_bytes(self._take(4), "big")
-
-    def string(self) -> bytes:
-        return self._take(self.number())
-
-    def attributes(self) -> Attributes:
-        flags = self.number()
-        size = mode = times = None
-        if flags & _HAS_SIZE:
-            size = int.from_bytes(self._take(8), "big")
-        if flags & _HAS_OWNER:
-            self._take(8)
-        if flags & _HAS_MODE:
-            mode = self.number()
-        if flags & _HAS_TIMES:
-            times = (self.number(), self.number())
-        return Attributes(size, mode, times)
-
-    def raise_unless(self, accepted: int) -> None:
-        """Raise the failure that a status tells, unless it is `accepted`."""
-        code = self.number()
-        if code != accepted:
-            said = self.string().decode(errors="replace") if not self.at_end else ""
-            raise SftpError(said or f"failed with SFTP status {code}")
-
-
-def _packet(kind: int, body: bytes) -> bytes:
-    return struct.pack(">IB", len(body) + 1, kind) + body
-
-
-def _string(value: bytes) -> bytes:
-    return struct.pack(">I", len(value)) + value
-
-
-def _pack_attributes(attributes: Attributes) -> bytes:
-    flags, packed = 0, b""
-    if attributes.mode is not None:
-        flags |= _HAS_MODE
-        packed += struct.pack(">I", attributes.mode)
-    if attributes.times is not None:
-        flags |= _HAS_TIMES
-        packed += struct.pack(">II", *(time & 0xFFFFFFFF for time in attributes.times))
-    return struct.pack(">I", flags) + packed

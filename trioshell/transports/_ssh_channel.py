@@ -7,12 +7,16 @@ sent waits until the other side has opened its window.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import asyncssh
 import trio
 
 from trioshell.transports._base import Chunk
 from trioshell.transports._ssh_bridge import Bridge
+
+if TYPE_CHECKING:
+    from trioshell.transports._ssh_socket import SocketTransport
 
 # So much of what has come waits here to be taken; more stays in the channel's window.
 _HIGH_WATER_BYTES: Final = 262_144
@@ -21,19 +25,38 @@ WINDOW_BYTES: Final = 1_048_576
 # asyncssh copies what is left of a piece for each packet, so pieces must not be long.
 _PIECE_BYTES: Final = 65_536
 
+# Every server takes packets of 32768 bytes (RFC 4253), and one that says it takes next to nothing
+# would have us make a packet of each byte.
+_SMALLEST_PACKET_BYTES: Final = 512
+
+
+def check_packets(raw: Any) -> None:
+    """Refuse a channel that takes only absurdly small packets.
+
+    Raises:
+        asyncssh.ProtocolError: it does.
+    """
+    size = raw._send_pktsize  # asyncssh has no public word for it
+    if size < _SMALLEST_PACKET_BYTES:
+        raise asyncssh.ProtocolError(f"it takes only {size} bytes in a packet")
+
 
 class Channel:
     """What has come and not been taken yet, and what may be sent.
+
+    Args:
+        wire: what its bytes go out by in the end, as far as there is such a thing of ours.
 
     Attributes:
         raw: asyncssh's channel; None before there is one.
         ended: True when nothing more will come.
     """
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, bridge: Bridge, wire: SocketTransport | None) -> None:
         self.raw: Any = None
         self.ended = False
         self._bridge = bridge
+        self._wire = wire
         self._chunks: list[Chunk] = []
         self._bytes = 0
         self._paused = False
@@ -49,6 +72,11 @@ class Channel:
         return self.raw is None or self.raw.is_closing()
 
     # -- for asyncssh's callbacks -------------------------------------------------------
+
+    def opened(self, raw: Any) -> None:
+        """Asyncssh has opened it; raises as `check_packets`."""
+        check_packets(raw)
+        self.raw = raw
 
     def store(self, sname: str, data: bytes) -> None:
         """Some bytes have come."""
@@ -98,6 +126,8 @@ class Channel:
         for at in range(0, len(data), _PIECE_BYTES):
             while not self._writable.is_set():
                 await self._writable.wait()
+            if self._wire is not None:  # the channel's window says nothing about that
+                await self._wire.wait_room()
             if self._eof_sent or self._deaf or self.closing:
                 raise trio.BrokenResourceError("nobody reads it any more")
             self.raw.write(data[at : at + _PIECE_BYTES])

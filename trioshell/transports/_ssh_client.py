@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import asyncssh
 
 from trioshell._errors import TransportError
+from trioshell.transports._said import quoted
 from trioshell.transports._ssh_bridge import Bridge
 from trioshell.transports._ssh_known_hosts import KnownKey
 from trioshell.transports._ssh_plan import Plan
@@ -39,7 +40,6 @@ class Client(asyncssh.SSHClient):
 
     Attributes:
         verdict: why the host key was not accepted, once it was not.
-        banner: what the server had to say before the login.
     """
 
     def __init__(
@@ -48,7 +48,6 @@ class Client(asyncssh.SSHClient):
         self._phase = ""
         self._connection: Any = None
         self.verdict = ""
-        self.banner = ""
         self._plan = plan
         self._password = password
         self._bridge = bridge
@@ -149,7 +148,7 @@ class Client(asyncssh.SSHClient):
         if "revoked" in error and revoked:
             places = " or ".join(revoked)
             return f"the host key of {self._plan.where} is revoked by {places}"
-        return f"the host key of {self._plan.where} is not accepted: {error}"
+        return f"the host key of {self._plan.where} is not accepted: {quoted(error)}"
 
     # -- the user -----------------------------------------------------------------------
 
@@ -158,9 +157,6 @@ class Client(asyncssh.SSHClient):
 
     def auth_completed(self) -> None:
         self._phase = "the session"
-
-    def auth_banner_received(self, msg: str, lang: str) -> None:
-        self.banner += msg
 
     async def password_auth_requested(self) -> str | None:
         if self._asked:  # once: more would lock the account of who mistyped it

@@ -11,7 +11,8 @@ from trioshell._errors import TransportError
 from trioshell._results import Exited, Unreachable
 from trioshell.transports._base import Chunk, Copy
 from trioshell.transports._openssh_files import Transfer
-from trioshell.transports._openssh_sftp import Sftp, SftpLost
+from trioshell.transports._openssh_sftp import Sftp
+from trioshell.transports._openssh_sftp_packets import SftpLost
 from trioshell.transports._ssh_channel import WINDOW_BYTES
 from trioshell.transports._ssh_link_session import LinkSession
 
@@ -78,7 +79,7 @@ class CopySession(LinkSession):
     # -- what asyncssh calls ------------------------------------------------------------
 
     def connection_made(self, channel: Any) -> None:
-        self.channel.raw = channel
+        self.channel.opened(channel)
 
     def session_started(self) -> None:
         pass

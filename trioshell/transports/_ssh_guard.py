@@ -10,6 +10,7 @@ import trio
 
 from trioshell._errors import TransportError
 from trioshell.transports._guard import Answers, Ended, Ready, say, say_end
+from trioshell.transports._ssh_channel import check_packets
 
 # Beyond the grace, the guard needs a second to be sure after SIGKILL, and some round trips.
 _PATIENCE_SECONDS: Final = 3.0
@@ -39,6 +40,7 @@ class SshGuard:
     # -- what asyncssh calls ------------------------------------------------------------
 
     def connection_made(self, channel: Any) -> None:
+        check_packets(channel)
         self._channel = channel
 
     def session_started(self) -> None:

@@ -11,6 +11,7 @@ import trio
 
 from trioshell._errors import TransportError
 from trioshell.transports._guard import guard_line
+from trioshell.transports._said import quoted
 from trioshell.transports._ssh_bridge import Bridge
 from trioshell.transports._ssh_guard import SshGuard
 from trioshell.transports._ssh_link_session import LinkSession
@@ -70,6 +71,11 @@ class Link:
         return self.plan.where
 
     @property
+    def wire(self) -> SocketTransport | None:
+        """The socket that all goes over in the end: that of the first jump host, if there are."""
+        return self._transport if self.via is None else self.via.wire
+
+    @property
     def alive(self) -> bool:
         """False once the connection is known to be gone."""
         closing = self._transport is not None and self._transport.is_closing()
@@ -125,7 +131,7 @@ class Link:
             return f"the connection to {self.name} was closed here"
         if exc is None and self.alive:
             return f"{self.name} has closed the session without an exit status"
-        what = str(exc or "")
+        what = quoted(exc or "")
         if what in ("", "Connection lost"):  # asyncssh's words for an end of file
             what = "closed by the other side"
         return f"the connection to {self.name} broke: {what}"
@@ -218,7 +224,7 @@ class Link:
                 await self._open_guard(guard, line)
                 started = True
         except (asyncssh.Error, OSError, TransportError) as exc:
-            why = str(exc)
+            why = quoted(exc)
         finally:
             if not started:  # also when we are cancelled: who waits for it must not wait on
                 guard.fail()

@@ -25,7 +25,7 @@ class LinkSession(Session):
 
     def __init__(self, link: Link) -> None:
         self.link = link
-        self.channel = Channel(link.bridge)
+        self.channel = Channel(link.bridge, link.wire)
         self.ticks = 0
         self.watched = False
         link.sessions.add(self)

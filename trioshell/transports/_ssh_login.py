@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncssh
 
 from trioshell._errors import TransportError
+from trioshell.transports._said import quoted
 from trioshell.transports._ssh_agent import Offer
 from trioshell.transports._ssh_client import Client
 from trioshell.transports._ssh_link_session import LinkSession
@@ -141,15 +142,15 @@ class Login:
             what = f"tried: {', '.join(tried)}" if tried else "there was nothing to try"
             return TransportError(f"{where} refused the login of user {plan.user!r} ({what})")
         if isinstance(exc, asyncssh.ChannelOpenError) and plan.via is not None:
-            return TransportError(f"jump host {plan.via.where} can't reach {where}: {exc}")
+            return TransportError(f"jump host {plan.via.where} can't reach {where}: {quoted(exc)}")
         if isinstance(exc, (asyncssh.ConnectionLost, OSError)):
             what = f"{where} closed the connection during {client.phase}"
             said = f" ({exc.strerror})" if isinstance(exc, OSError) and exc.strerror else ""
             early = client.phase in ("the server's greeting", "the key exchange")
             return (Dropped if early else TransportError)(what + said)
         if isinstance(exc, asyncssh.Error):
-            return TransportError(f"{where} failed during {client.phase}: {exc}")
-        return TransportError(f"{where} can't be logged in to: {exc}")
+            return TransportError(f"{where} failed during {client.phase}: {quoted(exc)}")
+        return TransportError(f"{where} can't be logged in to: {quoted(exc)}")
 
 
 @lru_cache(64)

@@ -9,6 +9,7 @@ import asyncssh
 import trio
 
 from trioshell._errors import TransportError
+from trioshell.transports._said import quoted
 from trioshell.transports._ssh_bridge import Bridge
 from trioshell.transports._ssh_link import Link
 from trioshell.transports._ssh_link_session import LinkSession
@@ -66,12 +67,13 @@ def _refused(link: Link, session: LinkSession, exc: Exception) -> None:
     link.release(session)
     if session.begun:
         if isinstance(exc, asyncssh.ChannelOpenError) and link.alive:
-            raise TransportError(f"{link.name} does not run commands: {exc}") from None
-        raise TransportError(f"{link.name} was lost while the command was sent: {exc}") from None
+            raise TransportError(f"{link.name} does not run commands: {quoted(exc)}") from None
+        said = f"{link.name} was lost while the command was sent: {quoted(exc)}"
+        raise TransportError(said) from None
     if link.alive and isinstance(exc, asyncssh.ChannelOpenError):
-        raise Full(str(exc))
+        raise Full(quoted(exc))
     link.close()
-    raise Stale(str(exc))
+    raise Stale(quoted(exc))
 
 
 async def abandon(bridge: Bridge, task: Any, session: LinkSession) -> None:

@@ -12,6 +12,7 @@ from trioshell._errors import TransportError
 from trioshell._results import Exited, Signaled, Unreachable
 from trioshell.transports._base import Chunk, Command
 from trioshell.transports._guard import Opening, command_line
+from trioshell.transports._said import quoted
 from trioshell.transports._ssh_channel import WINDOW_BYTES
 from trioshell.transports._ssh_link_session import LinkSession
 
@@ -102,7 +103,7 @@ class SshSession(LinkSession):
     # -- what asyncssh calls ------------------------------------------------------------
 
     def connection_made(self, channel: Any) -> None:
-        self.channel.raw = channel
+        self.channel.opened(channel)
 
     def session_started(self) -> None:
         pass
@@ -124,10 +125,11 @@ class SshSession(LinkSession):
         self._exited(Exited(status))
 
     def exit_signal_received(self, name: str, core: bool, message: str, lang: str) -> None:
-        number = getattr(signal, f"SIG{name}", None)
+        number = signal.Signals.__members__.get(f"SIG{name}")
         # A signal that this system does not have: its name is all that there is to say.
         if number is None:
-            self._exited(Unreachable(f"the command was ended there by an unknown signal {name}"))
+            unknown = f"the command was ended there by an unknown signal {quoted(name)}"
+            self._exited(Unreachable(unknown))
         else:
             self._exited(Signaled(int(number)))
 
@@ -205,9 +207,11 @@ class SshSession(LinkSession):
         while True:
             if chunks := self.channel.take():
                 return chunks
-            if self._ended or (self.exit is not None and self._dry):
+            if self._ended and not self._dry:
+                self._finish_output()  # some may be held back still, for a report that never came
+            elif self._ended or (self.exit is not None and self._dry):
                 return ()
-            if not await self._wait_for_more():
+            elif not await self._wait_for_more():
                 self._finish_output()
 
     async def _wait_for_more(self) -> bool:

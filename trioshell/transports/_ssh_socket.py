@@ -12,6 +12,13 @@ from trioshell.transports._ssh_poller import READABLE, WRITABLE
 
 _READ_BYTES = 65536
 
+# So much may wait to be sent before whoever has more to send waits too.
+_MOST_WAITING_BYTES = 1 << 20
+
+# More than that are our answers to what the other side asks. Beyond this it does not take them,
+# and is not listened to until it does, or they would fill the memory.
+_DEAF_BYTES = 16 << 20
+
 # After so many reads in a row that had something at once, let others have their turn.
 _READS_IN_A_ROW = 8
 
@@ -32,8 +39,9 @@ class SocketTransport:
     """What asyncssh takes for an asyncio transport.
 
     What is written is collected and sent at the end of the same turn, so that a packet does
-    not cost a system call. It is not bounded here: asyncssh ignores a transport that asks for
-    a pause, and what it writes is bounded by the windows of its channels.
+    not cost a system call. asyncssh ignores a transport that asks for a pause, and the windows
+    of its channels are as large as the other side says: so whoever sends more than a few bytes
+    waits for room himself (`wait_room`), and what asyncssh answers is bounded by not listening.
 
     Attributes:
         heard_at: when the other side last said something, on the Trio clock.
@@ -46,7 +54,10 @@ class SocketTransport:
         self._sock = sock
         self._receiver: Receiver
         self._out: list[bytes] = []
+        self._size = 0  # of what is in _out
         self._blocked = False
+        self._ended = False  # nothing more will come
+        self._room = trio.Event()
         self.heard_at = trio.current_time()
         self.closed = trio.Event()
 
@@ -69,7 +80,7 @@ class SocketTransport:
 
     def _receive(self) -> None:
         for _ in range(_READS_IN_A_ROW):
-            if self.is_closing():
+            if self.is_closing() or self._is_deaf:
                 return
             try:
                 data = self._sock.recv(_READ_BYTES)
@@ -90,7 +101,19 @@ class SocketTransport:
     def _stop_reading(self) -> None:
         # asyncssh closes us in a moment; until then the end of the stream stays readable.
         if not self.is_closing():
+            self._ended = True
             self._bridge.poller.set_mask(self._sock.fileno(), 0)
+
+    @property
+    def _is_deaf(self) -> bool:
+        return self._size > _DEAF_BYTES
+
+    async def wait_room(self) -> None:
+        """Wait while more than enough waits to be sent; returns too when it is closed."""
+        while self._size > _MOST_WAITING_BYTES and not self.is_closing():
+            if self._room.is_set():  # there may be more than one who waits
+                self._room = trio.Event()
+            await self._room.wait()
 
     # -- what asyncssh calls ------------------------------------------------------------
 
@@ -100,6 +123,7 @@ class SocketTransport:
             if not self._out and not self._blocked:
                 self._bridge.write_later(self)
             self._out.append(data)
+            self._size += len(data)
 
     def flush(self) -> None:
         """Send what has been written, as far as the socket takes it."""
@@ -116,13 +140,20 @@ class SocketTransport:
         except OSError as exc:
             self._bridge.loop.call_soon(self._receiver.connection_lost, exc)
             return
-        blocked = sent < len(data)
-        if blocked:
+        self._size = len(data) - sent
+        if self._size:
             self._out.append(data[sent:])
-        if blocked != self._blocked:
-            self._blocked = blocked
-            mask = READABLE | WRITABLE if blocked else READABLE
+        if self._size <= _MOST_WAITING_BYTES:
+            self._room.set()
+        self._watch(blocked=self._size > 0)
+
+    def _watch(self, *, blocked: bool) -> None:
+        """Have ourselves called when there is something to do."""
+        if blocked or self._blocked:
+            listens = not self._ended and not self._is_deaf
+            mask = (READABLE if listens else 0) | (WRITABLE if blocked else 0)
             self._bridge.poller.set_mask(self._sock.fileno(), mask)
+        self._blocked = blocked
 
     def abort(self) -> None:
         """Close at once. What has been written is sent if the socket takes it."""
@@ -130,6 +161,7 @@ class SocketTransport:
             return
         self.flush()
         self.closed.set()
+        self._room.set()
         if self in self._bridge.transports:
             self._bridge.transports.discard(self)
             self._bridge.poller.remove(self._sock.fileno())
