@@ -254,32 +254,31 @@ def refuse(*_: object) -> int:
 
 
 @pytest.mark.parametrize("name", ["pipe", "memfd_create", "ftruncate", "pidfd_open"])
-def test_without_a_descriptor_it_says_so_once_and_nothing_is_left(
+def test_without_a_descriptor_nothing_is_left_and_it_can_be_tried_again(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watchdog = Watchdog()
     with monkeypatch.context() as patch:
         patch.setattr(os, name, refuse)
-        with pytest.warns(UserWarning, match=r"watchdog cannot be started: Too many open files"):
-            watchdog.start()
-        watchdog._not_before = 0
-        watchdog.start()
-    watchdog.start()  # too soon
+        for _ in range(3):
+            with pytest.raises(OSError, match="Too many open files"):
+                watchdog.start()
     watched = watchdog.take(None, 1, 1)
     assert watched.pid is None
     watched.clear()
-    watchdog._not_before = 0
     watchdog.start()
-    assert watchdog.take(None, 1, 1).pid is not None
-    watchdog._give_back(0)
+    watchdog.take(None, 1, 1).clear()
+    assert pid_of(watchdog) is not None
     watchdog.close()
 
 
-def test_without_a_shell_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_it_cannot_be_started_it_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_watchdog, "_SHELL", b"/no/such/shell")
     watchdog = Watchdog()
-    with pytest.warns(UserWarning, match="No such file"):
+    with pytest.warns(UserWarning, match="watchdog cannot be started: No such file"):
         watchdog.start()
+    watchdog.start()
+    assert watchdog.take(None, 1, 1).pid is None
     watchdog.close()
 
 

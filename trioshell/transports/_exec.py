@@ -8,6 +8,7 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from trioshell._arguments import check_flag
 from trioshell._errors import SpawnError
 from trioshell._placeholders import Template
 from trioshell.transports._base import Command, Copy, Job, Session, Transport
@@ -64,11 +65,26 @@ class ExecTransport(Transport):
 
     When descriptors or processes run out, commands wait for one another instead of failing.
     Linux only (5.4 or newer, for pidfds).
+
+    Should this process itself come to its end with commands still running, by a SIGKILL say, one
+    small process beside it, the *watchdog*, ends their sessions: SIGTERM at once, and SIGKILL two
+    seconds later. It is started with the first command of a `trio.run`, costs a command
+    nothing to speak of, and is gone when the last Task that runs commands here has been left.
+    Meanwhile it is one more child of this process: a program that waits for *every* child it
+    has will wait for this one, too. Where it cannot be started at all (there is no
+    ``/bin/sh``, or a sandbox forbids it), commands run without it, and a `UserWarning` says so.
+
+    Args:
+        watchdog: False to do without it.
+
+    Raises:
+        TypeError: `watchdog` is neither True nor False.
     """
 
     connects = False
 
-    def __init__(self) -> None:
+    def __init__(self, *, watchdog: bool = True) -> None:
+        self._watchdog = check_flag("watchdog", watchdog)
         self._supervisor: Supervisor | None = None
         self._ready: WeakKeyDictionary[Job, _Ready] = WeakKeyDictionary()
 
@@ -103,6 +119,7 @@ class ExecTransport(Transport):
             ready.environment,
             stdin=job.stdin,
             stderr=job.stderr,
+            watchdog=self._watchdog,
         )
 
     def _prepared(self, job: Job) -> _Ready:

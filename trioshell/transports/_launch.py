@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections.abc import Sequence
@@ -11,12 +10,11 @@ from trioshell._errors import SpawnError
 from trioshell.transports._process import ProcessSession
 from trioshell.transports._spawn import Spawn
 from trioshell.transports._supervisor import Supervisor
+from trioshell.transports._watchdog import EXHAUSTED
 
 # Nothing of ours is open, and still there is no descriptor, process or memory to be had: how
 # often to try again, at `Supervisor.wait_room` each, before the node is given up.
 _TRIES_ALONE = 40
-
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
 
 
 async def launch(
@@ -26,6 +24,7 @@ async def launch(
     *,
     stdin: bool,
     stderr: bool,
+    watchdog: bool = False,
 ) -> ProcessSession:
     """Start a program as a session.
 
@@ -37,6 +36,7 @@ async def launch(
         environment: every ``NAME=value`` that it gets.
         stdin: True for a pipe that can be sent to, False for ``/dev/null``.
         stderr: True to read stderr apart, False to merge it into stdout.
+        watchdog: True to have it ended even if we are killed.
 
     Raises:
         SpawnError: it can't be found or executed, or nothing was free for seconds.
@@ -44,10 +44,12 @@ async def launch(
     tries_alone = 0
     while True:
         try:
-            return await _try(supervisor, argv, environment, stdin, stderr)
+            if watchdog:
+                supervisor.watchdog.start()
+            return await _try(supervisor, argv, environment, stdin, stderr, watchdog)
         except OSError as exc:
             tries_alone = 0 if supervisor.open_sessions else tries_alone + 1
-            if exc.errno not in _EXHAUSTED or tries_alone > _TRIES_ALONE:
+            if exc.errno not in EXHAUSTED or tries_alone > _TRIES_ALONE:
                 program = os.fsdecode(argv[0])
                 raise SpawnError(f"cannot start {program!r}: {exc.strerror}") from exc
         await supervisor.wait_room()
@@ -59,6 +61,7 @@ async def _try(
     environment: Sequence[bytes],
     stdin: bool,
     stderr: bool,
+    watchdog: bool,
 ) -> ProcessSession:
     ours: dict[str, int] = {}
     theirs: dict[str, int] = {}
@@ -71,23 +74,21 @@ async def _try(
                 else:
                     ours[sname], theirs[sname] = ends
                 os.set_blocking(ours[sname], False)
-        spawn = Spawn(
-            argv,
-            environment,
-            theirs.get("stdin"),
-            theirs["stdout"],
-            theirs.get("stderr", theirs["stdout"]),
-        )
+        streams = theirs.get("stdin"), theirs["stdout"], theirs.get("stderr", theirs["stdout"])
+        watched = supervisor.watchdog.take(*streams) if watchdog else None
     except OSError:
         for fd in (*ours.values(), *theirs.values()):
             os.close(fd)
         raise
+    spawn = Spawn(argv, environment, *streams, noted=watched.pid if watched else None)
     await supervisor.spawn(spawn)  # whatever comes of it, it has closed their ends
     if spawn.error is not None:
+        if watched is not None:
+            watched.clear()
         for fd in ours.values():
             os.close(fd)
         raise spawn.error
-    return ProcessSession(supervisor, spawn, ours.pop("stdin", None), ours)
+    return ProcessSession(supervisor, spawn, ours.pop("stdin", None), ours, watched)
 
 
 def _open_pipe() -> tuple[int, int]:

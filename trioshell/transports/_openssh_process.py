@@ -156,5 +156,6 @@ class Launcher:
             environment,
             stdin=stdin,
             stderr=True,
+            watchdog=True,  # a shared connection, or an ssh that waits, would outlive us
         )
         return SshProcess(session, node, log, self._options.known_hosts, is_shared=over is not None)

@@ -21,6 +21,7 @@ from trioshell.transports._poller import READABLE, WRITABLE
 from trioshell.transports._sessions import end_session
 from trioshell.transports._spawn import Spawn
 from trioshell.transports._supervisor import Supervisor
+from trioshell.transports._watchdog import Watched
 
 # As much as a pipe holds by default on Linux.
 _READ_BYTES = 65536
@@ -68,18 +69,23 @@ class _Output:
 class ProcessSession(Session):
     """A command that runs here, as the leader of a session of the operating system.
 
-    Made by `launch`. The child is read from without blocking, and
-    written to without blocking.
+    Made by `launch`. The child is read from and written to without blocking.
     """
 
     def __init__(
-        self, supervisor: Supervisor, spawn: Spawn, stdin: int | None, outputs: dict[str, int]
+        self,
+        supervisor: Supervisor,
+        spawn: Spawn,
+        stdin: int | None,
+        outputs: dict[str, int],
+        watched: Watched | None,
     ) -> None:
         self.exit: Exited | Signaled | Unreachable | None = None
         self.pid = spawn.pid
         self._supervisor = supervisor
         self._poller = supervisor.poller
         self._deaths = supervisor.deaths
+        self._watched = watched
         self._stdin = stdin
         self._stdin_watched = False
         self._outputs = [_Output(self, sname, fd) for sname, fd in outputs.items()]
@@ -212,6 +218,8 @@ class ProcessSession(Session):
 
     def _note_death(self) -> None:
         self._dead = True
+        if not self._ending:  # by itself: what it has left behind is left alone from now on
+            self._unwatch()
         self._died.unpark_all()
         self._wake_receiver()
 
@@ -224,6 +232,7 @@ class ProcessSession(Session):
         if self._reaped:
             return
         self._reaped = True
+        self._unwatch()
         try:
             status = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG)
         except ChildProcessError:
@@ -275,8 +284,13 @@ class ProcessSession(Session):
         """What runs cannot be watched: better none than loose."""
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.killpg(self.pid, signal.SIGKILL)
+            self._unwatch()
             os.waitpid(self.pid, 0)
         self._close()
+
+    def _unwatch(self) -> None:
+        if self._watched is not None:
+            self._watched.clear()
 
     def _close(self) -> None:
         self._close_stdin()

@@ -98,6 +98,7 @@ class Spawn:
             closed here when this is done, whether it went well or not.
         pid: of the child: also its session and its process group. 0 until it runs.
         error: why it could not be started; None if it could.
+        noted: where the C library is to put the pid as well, the moment it knows it; or None.
     """
 
     argv: Sequence[bytes]
@@ -107,6 +108,7 @@ class Spawn:
     stderr: int
     pid: int = 0
     error: OSError | None = field(default=None)
+    noted: ctypes.c_int | None = None
 
     def perform(self) -> None:
         """Start it. Blocks until the child has gone through exec, or could not."""
@@ -119,7 +121,8 @@ class Spawn:
                 _quick.close(fd)
 
     def _start(self) -> int:
-        actions, pid = _Opaque(), ctypes.c_int(0)
+        actions = _Opaque()
+        pid = ctypes.c_int(0) if self.noted is None else self.noted
         _checked(_quick.posix_spawn_file_actions_init(actions))
         try:
             if self.stdin is None:

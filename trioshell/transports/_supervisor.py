@@ -15,6 +15,7 @@ from trioshell.transports._deaths import Deaths
 from trioshell.transports._poller import READABLE, Poller
 from trioshell.transports._sessions import SessionTable
 from trioshell.transports._spawn import Spawn, Spawner
+from trioshell.transports._watchdog import Watchdog
 
 # How long to wait for a descriptor or a process that somebody outside may give back.
 _RETRY_SECONDS = 0.05
@@ -31,6 +32,7 @@ class Supervisor:
         poller: where a session registers its descriptors.
         deaths: where it hears that its process has died.
         table: who lives in which session of the operating system.
+        watchdog: ends what runs if we are gone all of a sudden.
         open_sessions: how many sessions have been opened and not yet been closed.
     """
 
@@ -43,6 +45,7 @@ class Supervisor:
             self.poller.close()
             raise
         self.table = SessionTable()
+        self.watchdog = Watchdog()
         self.open_sessions = 0
         self._users = 0
         self._waiting: dict[int, Callable[[], None]] = {}
@@ -82,6 +85,7 @@ class Supervisor:
                     nursery.start_soon(self.deaths.run)
         finally:
             self._spawner.close()
+            self.watchdog.close()
             self.poller.close()
             os.close(self._bell)
             self._stopped.set()

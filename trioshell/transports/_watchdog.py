@@ -21,12 +21,10 @@ import contextlib
 import ctypes
 import errno
 import fcntl
-import math
 import mmap
 import os
 import signal
 import struct
-import time
 import warnings
 import weakref
 
@@ -41,8 +39,8 @@ _SLOTS = 65536
 _EMPTY = bytes(_SLOT_BYTES)
 _NONE = (0, 0, 0)
 
-# If there is no descriptor or no process to be had for it: how long not to try again.
-_AGAIN_SECONDS = 10.0
+# What the kernel says when there is no descriptor, process or memory to be had.
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
 
 _SHELL = b"/bin/sh"
 
@@ -89,33 +87,37 @@ class Watchdog:
         self._pidfd = -1
         self._ours = -1  # our end of the pipe
         self._table: mmap.mmap | None = None
+        self._address = 0  # of the table; nothing may be started any more once that is closed
         # Invariant: each slot below `_fresh` is either taken or in `_free`.
         self._free: list[int] = []
         self._fresh = 0
-        self._not_before = -math.inf
-        self._has_warned = False
+        self._is_hopeless = False
         _watchdogs.add(self)
 
     def start(self) -> None:
         """Start it, if it has not been started.
 
+        Raises:
+            OSError: there is no descriptor, process or memory to be had for it. A command has
+                to wait for that as it waits for its own.
+
         Warns:
-            UserWarning: once, that it could not be started. Commands run all the same, and
-                nobody watches; with the first that comes after some seconds it is tried again.
+            UserWarning: once, that it cannot be started at all: there is no shell, or a sandbox
+                forbids it. Commands then run without it.
         """
-        if self._table is not None or time.monotonic() < self._not_before:
+        if self._table is not None or self._is_hopeless:
             return
         try:
             self._start()
         except OSError as exc:
-            self._not_before = time.monotonic() + _AGAIN_SECONDS
-            if not self._has_warned:
-                self._has_warned = True
-                warnings.warn(
-                    "commands that run here would outlive a SIGKILL of this program, because "
-                    f"their watchdog cannot be started: {exc.strerror}",
-                    stacklevel=2,
-                )
+            if exc.errno in EXHAUSTED:
+                raise
+            self._is_hopeless = True
+            warnings.warn(
+                "commands that run here would outlive a SIGKILL of this program, because their "
+                f"watchdog cannot be started: {exc.strerror}",
+                stacklevel=2,
+            )
 
     def _start(self) -> None:
         with contextlib.ExitStack() as always, contextlib.ExitStack() as undo:
@@ -130,6 +132,8 @@ class Watchdog:
             pidfd = _start_shell(theirs, file)
             undo.pop_all()
         self._pidfd, self._ours, self._table = pidfd, ours, table
+        # An address and no view: a view that is forgotten somewhere would keep the table open.
+        self._address = ctypes.addressof(ctypes.c_int.from_buffer(table))
 
     def take(self, stdin: int | None, stdout: int, stderr: int) -> Watched:
         """Enter a command that is about to be started with these ends of pipes.
@@ -149,7 +153,7 @@ class Watchdog:
             self._fresh += 1
         at = number * _SLOT_BYTES
         self._table[at : at + _SLOT_BYTES] = _SLOT.pack(0, *pipes, *_NONE[len(pipes) :])
-        return Watched(self, number, ctypes.c_int.from_buffer(self._table, at))
+        return Watched(self, number, ctypes.c_int.from_address(self._address + at))
 
     def _give_back(self, number: int) -> None:
         if self._table is not None:
@@ -177,13 +181,12 @@ class Watchdog:
             with contextlib.suppress(ChildProcessError):  # somebody else waits for every child
                 os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
         os.close(self._pidfd)
-        with contextlib.suppress(BufferError):  # a slot of a command that was left
-            self._table.close()
+        self._table.close()
         self._table = None
 
     def _disown(self) -> None:
         """We are a fork of the program that it watches over."""
-        self._not_before = math.inf
+        self._is_hopeless = True
         if self._table is not None:
             self._table = None
             os.close(self._ours)
