@@ -223,6 +223,79 @@ def with_parallel_ssh(directory: Path, hosts: int, fanout: int, meter: Meter) ->
         echo(many)
 
 
+def with_libssh2(directory: Path, hosts: int, fanout: int, meter: Meter) -> None:
+    """libssh2 driven from Trio, bare: what it could bring at best, were it safe to use.
+
+    It checks the host key and does nothing else of what trioshell does.
+    """
+    import base64
+
+    import trio
+    from ssh2.session import LIBSSH2_SESSION_BLOCK_OUTBOUND, Session
+
+    port = int((directory / "port").read_text())
+    private = (directory / "key").read_bytes()
+    host_key = base64.b64decode((directory / "host_key.pub").read_text().split()[1])
+    eagain = -37
+
+    async def until_done(session: Any, call: Callable[..., Any], *args: Any) -> Any:
+        """Make a call again and again, until it does not have to wait."""
+        while (result := call(*args)) == eagain or (type(result) is tuple and result[0] == eagain):
+            if session.block_directions() & LIBSSH2_SESSION_BLOCK_OUTBOUND:
+                await trio.lowlevel.wait_writable(session.sock)
+            else:
+                await trio.lowlevel.wait_readable(session.sock)
+        return result
+
+    async def log_in() -> Any:
+        sock = socket.socket()
+        sock.setblocking(False)
+        await trio.socket.from_stdlib_socket(sock).connect(("127.0.0.1", port))
+        session = Session()
+        session.set_blocking(False)
+        await until_done(session, session.handshake, sock)
+        assert session.hostkey()[0] == host_key
+        await until_done(session, session.userauth_publickey_frommemory, "root", private)
+        return session
+
+    async def run(session: Any, command: str) -> int:
+        channel = await until_done(session, session.open_session)
+        await until_done(session, channel.execute, command)
+        total = 0
+        while (size := (await until_done(session, channel.read, 65536))[0]) > 0:
+            total += size
+        await until_done(session, channel.close)
+        assert channel.get_exit_status() == 0
+        return total
+
+    async def main() -> None:
+        turn = trio.Semaphore(fanout)
+        sessions = [await log_in()]
+
+        async def cold() -> None:
+            async with turn:
+                session = await log_in()
+                assert await run(session, "echo hello") == 6
+                sessions.append(session)
+
+        async def reused(session: Any) -> None:
+            async with turn:
+                assert await run(session, "echo hello") == 6
+
+        with meter.measure("cold", hosts):
+            async with trio.open_nursery() as nursery:
+                for _ in range(hosts):
+                    nursery.start_soon(cold)
+        with meter.measure("reused", hosts):
+            async with trio.open_nursery() as nursery:
+                for session in sessions[1:]:
+                    nursery.start_soon(reused, session)
+        with meter.measure("bulk", 1):
+            assert await run(sessions[0], BULK) == BULK_BYTES
+
+    trio.run(main)
+
+
 def with_clustershell(directory: Path, hosts: int, fanout: int, meter: Meter) -> None:
     from ClusterShell.Task import task_self
 
@@ -244,6 +317,7 @@ CLIENTS: dict[str, Callable[[Path, int, int, Meter], None]] = {
     "trioshell": with_trioshell,
     "asyncssh": with_asyncssh,
     "parallel-ssh": with_parallel_ssh,
+    "libssh2 bare": with_libssh2,
     "ClusterShell": with_clustershell,
 }
 BUDGETS = {"cold": 1.15, "bulk": 1.15}
