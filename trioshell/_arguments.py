@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
 
@@ -93,6 +93,13 @@ def check_path(name: str, value: object) -> str:
         raise TypeError(f"{name} must be a path, not {value!r}")
     if not value or "\0" in value:
         raise ValueError(f"{name} must be a path, without NUL characters, not {value!r}")
+    return value
+
+
+def check_files(name: str, value: object) -> Iterable[object]:
+    """File names, in a collection; one of them alone would be taken for one of letters."""
+    if isinstance(value, str | bytes | PurePath) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be a list of file names, not {value!r}")
     return value
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from trioshell import Task, Unreachable, run
 from trioshell._targets import resolve_targets
-from trioshell.transports import Copy, Job, SshTransport
+from trioshell.transports import Copy, Job, OpenSshTransport, SshTransport
 
 JOB = Job("true", resolve_targets("node[1-2]"))
 
@@ -105,6 +105,33 @@ def test_options_that_are_not_honoured_are_named_once(tmp_path: Path) -> None:
     transport.check(JOB)  # a second time it would be an error here
 
 
+@pytest.mark.parametrize("kind", [SshTransport, OpenSshTransport])
+def test_the_files_of_host_keys_must_be_there(
+    kind: type[SshTransport | OpenSshTransport], tmp_path: Path
+) -> None:
+    missing, there = tmp_path / "missing", tmp_path / "there"
+    there.touch()
+    with pytest.raises(ValueError, match=f"known_hosts file {missing} does not exist"):
+        kind(config=None, known_hosts=[there, missing]).check(JOB)
+    with pytest.raises(ValueError, match=f"known_hosts file {tmp_path} cannot be read: Is a dir"):
+        kind(config=None, known_hosts=tmp_path).check(JOB)
+    kind(config=None, known_hosts=there).check(JOB)
+    # Where new keys are taken the file may be still to be written.
+    kind(config=None, known_hosts=missing, host_keys="accept-new").check(JOB)
+    kind(config=None, known_hosts=missing, host_keys="off").check(JOB)
+    rule = {"StrictHostKeyChecking": "accept-new"}
+    kind(config=None, known_hosts=missing, options=rule).check(JOB)
+
+
+@pytest.mark.parametrize("kind", [SshTransport, OpenSshTransport])
+@pytest.mark.parametrize("one", ["~/.ssh/id_ed25519", Path("/key"), b"/key", 5, None])
+def test_key_files_are_given_in_a_list(
+    kind: type[SshTransport | OpenSshTransport], one: Any
+) -> None:
+    with pytest.raises(TypeError, match="identity_files must be a list of file names, not "):
+        kind(identity_files=one)
+
+
 async def test_a_mistake_is_an_exception_of_the_call(tmp_path: Path) -> None:
     async with Task(transport=SshTransport(config=tmp_path / "none")) as task:
         with pytest.raises(ValueError, match="none does not exist"):
@@ -115,7 +142,7 @@ async def test_algorithms_that_nobody_has(tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.write_text("Ciphers nosuch@example.org\n")
     # Nobody listens on port 1, but that comes later.
-    transport = SshTransport(config=config, port=1, known_hosts=tmp_path)
+    transport = SshTransport(config=config, port=1, known_hosts="/dev/null")
     worker = await run("true", "127.0.0.1", transport=transport)
     assert isinstance(worker.results()["127.0.0.1"].outcome, Unreachable)
 

@@ -25,6 +25,7 @@ from trioshell.transports._openssh_options import Files, HostKeys, check_node, m
 from trioshell.transports._openssh_process import Launcher, SshProcess
 from trioshell.transports._openssh_session import OpenSshSession
 from trioshell.transports._ssh_identities import Identity, check_identity
+from trioshell.transports._ssh_known_hosts import check_known_hosts
 from trioshell.transports._supervisor import Supervisor
 
 DEFAULT_KEEPALIVE: Final = 15.0
@@ -56,7 +57,8 @@ class OpenSshTransport(Transport):
         user: the login name; by default that of the config, else ours.
         port: by default that of the config, else 22.
         identity_files: private keys, tried beside those of the config and of the agent.
-        known_hosts: the file of known host keys, or several; by default ssh's own.
+        known_hosts: the file of known host keys, or several; by default ssh's own. With
+            ``host_keys="strict"`` each that is named must be there.
         host_keys: ``"strict"`` takes known host keys only; ``"accept-new"`` takes, and
             writes down, the key of a host of which none is known; ``"off"`` takes any.
         config: ssh_config files; None for none. By default ssh's own.
@@ -83,7 +85,7 @@ class OpenSshTransport(Transport):
         *,
         user: str | None = None,
         port: int | None = None,
-        identity_files: Files = (),
+        identity_files: Iterable[str | os.PathLike[str]] = (),
         known_hosts: Files | None = None,
         host_keys: HostKeys = "strict",
         config: Files | EllipsisType | None = ...,
@@ -129,6 +131,8 @@ class OpenSshTransport(Transport):
         unlockable = "SSH_AUTH_SOCK" in os.environ or callable(self._password)
         for file in self._options.identity_files:
             check_identity(Identity(file, "identity_files", needed=True), unlockable=unlockable)
+        if self._options.is_strict:
+            check_known_hosts(self._options.known_hosts or ())
         for file in self._options.config or ():
             if not os.access(file, os.R_OK):
                 there = "cannot be read" if file.exists() else "does not exist"

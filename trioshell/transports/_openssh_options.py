@@ -12,6 +12,8 @@ from pathlib import Path
 from types import EllipsisType
 from typing import Any, Final, Literal, TypeAlias
 
+from trioshell._arguments import check_files
+
 HostKeys: TypeAlias = Literal["strict", "accept-new", "off"]
 Files: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]"
 
@@ -60,6 +62,12 @@ class SshOptions:
     keepalive: float
     options: tuple[str, ...]
     asks: bool
+
+    @property
+    def is_strict(self) -> bool:
+        """True if only host keys are taken that a file knows."""
+        asked = any(one.strip().lower().startswith("stricthostkeychecking") for one in self.options)
+        return self.host_keys == "strict" and not asked
 
     def argv(
         self, connect_timeout: float, *, config_file: Path | None = None, more: Iterable[str] = ()
@@ -124,10 +132,11 @@ def make_options(
         raise ValueError(f"host_keys must be 'strict', 'accept-new' or 'off', not {host_keys!r}")
     if password is not None and not isinstance(password, str) and not callable(password):
         raise TypeError("password must be a string or a function of the node and the prompt")
+    key_files = check_files("identity_files", identity_files)
     return SshOptions(
         user=_check_user(user),
         port=_check_port(port),
-        identity_files=_check_files("identity_files", identity_files),
+        identity_files=_check_files("identity_files", key_files),
         known_hosts=None if known_hosts is None else _check_files("known_hosts", known_hosts),
         host_keys=host_keys,  # type: ignore[arg-type]  # one of the three, as was just seen
         config=None if isinstance(config, EllipsisType) else _check_files("config", config),

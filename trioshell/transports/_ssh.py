@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
 
+from trioshell._arguments import check_files
 from trioshell._errors import TransportError
 from trioshell.transports._base import Copy, Job, Session, Transport
 from trioshell.transports._guard import command_line
 from trioshell.transports._ssh_config import SshConfig
 from trioshell.transports._ssh_identities import check_identity
+from trioshell.transports._ssh_known_hosts import check_known_hosts
 from trioshell.transports._ssh_options import NOT_OURS
 from trioshell.transports._ssh_plan import (
     DEFAULT_KEEPALIVE,
@@ -58,7 +60,8 @@ class SshTransport(Transport):
         port: by default that of the config, else 22.
         identity_files: private keys, before those of the config. With none in either, those
             in ``~/.ssh``. The keys of a running ssh-agent are offered too.
-        known_hosts: the file of known host keys, or several; by default ssh's own.
+        known_hosts: the file of known host keys, or several; by default ssh's own. With
+            ``host_keys="strict"`` each that is named must be there.
         host_keys: ``"strict"`` takes known host keys only; ``"accept-new"`` takes, and
             writes down, the key of a host of which none is known; ``"off"`` takes any.
         config: ssh_config files, read once; None for none. By default ``~/.ssh/config`` and
@@ -98,13 +101,14 @@ class SshTransport(Transport):
         _check_password(password)
         _check_jump(jump)
         _check_keepalive(keepalive)
+        key_files = check_files("identity_files", identity_files)
         self._options = _check_options(options)
         self._config_files = None if config is ... else _paths("config", config)
         self._password = password
         self._wishes = Wishes(
             user=user,
             port=port,
-            identity_files=_paths("identity_files", identity_files),
+            identity_files=_paths("identity_files", key_files),
             known_hosts=None if known_hosts is None else _paths("known_hosts", known_hosts),
             host_keys=host_keys,
             jump=jump,
@@ -136,11 +140,17 @@ class SshTransport(Transport):
                 config = SshConfig(self._options, files, optional=files)
             else:
                 config = SshConfig(self._options, self._config_files)
+            self._check_known_hosts()
             planner = Planner(config, self._wishes)
             self._check_identities(planner.plan_wishes())
             self._warn(config)
             self._config, self._planner = config, planner
         return self._planner
+
+    def _check_known_hosts(self) -> None:
+        asked = "stricthostkeychecking" in self._wishes.asked
+        if self._wishes.host_keys == "strict" and not asked:
+            check_known_hosts(self._wishes.known_hosts or ())
 
     def _check_identities(self, plan: Plan) -> None:
         unlockable = plan.agent is not None or callable(self._password)

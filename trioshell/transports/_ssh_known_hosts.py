@@ -47,6 +47,21 @@ class KnownKey:
     place: str
 
 
+def check_known_hosts(files: Sequence[Path]) -> None:
+    """Look whether files that the caller has named, to know hosts by, can be read.
+
+    Raises:
+        ValueError: one is not there, or can't be read. It names the file.
+    """
+    for file in files:
+        try:
+            file.open("rb").close()
+        except FileNotFoundError:
+            raise ValueError(f"known_hosts file {file} does not exist") from None
+        except OSError as exc:
+            raise ValueError(f"known_hosts file {file} cannot be read: {exc.strerror}") from None
+
+
 class KnownHosts:
     """The files of known host keys, in the order in which they are asked.
 
