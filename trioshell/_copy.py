@@ -25,7 +25,8 @@ class CopyWorker(DistantWorker):
     Args:
         source: the file or directory: here, or on each node with `reverse`.
         dest: where it goes. A directory that is there takes it in under its own name. With
-            `reverse` it must be a directory here, which gets ``NAME.NODE`` for each node.
+            `reverse` it must be a directory here, which gets ``NAME.NODE`` for each node;
+            nodes with a slash in their name are refused.
         reverse: True to copy from the nodes.
         preserve: True to keep modification times and modes.
         options: as `DistantWorker` has them.
@@ -64,5 +65,13 @@ class CopyWorker(DistantWorker):
             transport=transport,
             **options,
         )
+        if reverse:
+            # It becomes part of a file's name, and must not lead to another directory.
+            for node in self._books.targets:
+                if "/" in str(node):
+                    raise ValueError(
+                        f"nodes: {node!r} cannot be part of the name of a file that is copied "
+                        "from it; accepted are names without '/'"
+                    )
         self._check()
         self.source, self.dest, self.reverse = work.source, work.dest, reverse

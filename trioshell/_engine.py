@@ -75,8 +75,8 @@ class Engine:
 
     # -- what begins and ends in it ----------------------------------------------------------
 
-    def begin(self, live: Live) -> None:
-        """Start it now, or when the engine is entered.
+    def admit(self) -> None:
+        """To be asked before anything that is to begin is changed for it.
 
         Raises:
             TaskError: everything is being ended, and too much has begun since.
@@ -85,6 +85,9 @@ class Engine:
             self._late += 1
             if self._late > _MOST_LATE:
                 raise TaskError("the Task is being ended, and cannot be given new work for ever")
+
+    def begin(self, live: Live) -> None:
+        """Start it now, or when the engine is entered."""
         self.live[live] = None
         self._keeping += not live.autoclose
         if self._children is not None:
@@ -176,8 +179,7 @@ class Engine:
             finally:
                 self.over = True
                 self._abandon_all()
-                for transport in reversed(self._transports):
-                    await transport.__aexit__(None, None, None)
+                await self._leave_transports(self._nursery)
         for exc in self.dispatcher.errors:
             # Each in a task of its own, so that they come out side by side.
             self._nursery.start_soon(_raise, exc)
@@ -192,6 +194,13 @@ class Engine:
     def _abandon_all(self) -> None:
         for live in self.live:  # there are some only if something has raised that must not
             live.abandon()
+
+    async def _leave_transports(self, nursery: trio.Nursery) -> None:
+        for transport in reversed(self._transports):
+            try:
+                await transport.__aexit__(None, None, None)
+            except BaseException as exc:  # noqa: BLE001  # it must not keep the others from being left
+                nursery.start_soon(_raise, exc)
 
     async def _wait_until_over(self) -> None:
         """Wait until the block has been left and nothing is alive; then nothing can begin."""

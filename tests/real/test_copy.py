@@ -103,6 +103,19 @@ async def test_from_every_node_into_a_directory(source: Path, dest: Path) -> Non
     }
 
 
+@pytest.mark.parametrize("node", ["../evil", "a/../../evil", "a/b", "/etc"])
+def test_no_name_of_a_node_leads_to_another_directory(source: Path, dest: Path, node: str) -> None:
+    (dest / "source.a").mkdir()
+    with pytest.raises(ValueError, match=f"nodes: '{node}' cannot be part of the name of a file"):
+        CopyWorker(["n1", node], source=source, dest=dest, reverse=True, transport="exec")
+
+
+async def test_dots_in_a_node_s_name_lead_nowhere(source: Path, dest: Path) -> None:
+    async with Task(transport="exec") as task:
+        task.rcopy(source / "a file", dest, [".", ".."])
+    assert sorted(tree(dest)) == ["a file..", "a file..."]
+
+
 async def test_one_node_s_failure_is_that_node_s_outcome(source: Path, dest: Path) -> None:
     (source / "of n2").write_text("here")
     async with Task(transport="exec", stderr=True) as task:

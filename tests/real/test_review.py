@@ -192,6 +192,34 @@ async def test_a_transport_with_a_defect_comes_out_and_all_is_told_to_the_end() 
     assert outcomes <= {Unreachable, NotStarted}
 
 
+class Stopping(SimulatedTransport):
+    """Keeps account of its being left, and may break its promise while it is."""
+
+    def __init__(self, left: list[str], name: str, error: BaseException | None = None) -> None:
+        super().__init__()
+        self.left, self.name, self.error = left, name, error
+
+    async def stop(self) -> None:
+        self.left.append(self.name)
+        if self.error is not None:
+            raise self.error
+
+
+async def test_a_transport_that_cannot_be_left_does_not_keep_the_others_from_being_left() -> None:
+    left: list[str] = []
+    odd = KeyboardInterrupt()
+    ways = [Stopping(left, "a"), Stopping(left, "b", odd), Stopping(left, "c", ZeroDivisionError())]
+    with pytest.raises(BaseExceptionGroup) as caught:  # noqa: PT012  # a whole Task is what raises
+        async with Task() as task:
+            for way in ways:
+                await task.run("x", nodes="n1", transport=way)
+    assert left == ["c", "b", "a"]
+    assert sorted(map(type, caught.value.exceptions), key=str) == [
+        KeyboardInterrupt,
+        ZeroDivisionError,
+    ]
+
+
 async def test_one_descriptor_for_both_directions() -> None:
     ours, theirs = trio.socket.socketpair()
     fd = ours.detach()
