@@ -246,8 +246,9 @@ async def test_input_goes_to_every_node_and_ends() -> None:
 async def test_a_flood_is_taken_as_slowly_as_it_is_read() -> None:
     async with SshCluster(2, faults={"node2": Floods(b"wave\n")}) as cluster:
         # The flood stands in the place of the command, so its start is never reported.
-        worker = await run("true", cluster.nodes, transport=cluster.openssh(), connect_timeout=2.0)
+        worker = await run("true", cluster.nodes, transport=cluster.openssh(), timeout=2.0)
         await reason(worker, "node2")
+        assert worker.results()["node2"].stdout.startswith(b"wave\nwave\n")
         assert worker.results()["node1"].outcome == Exited(0)
         async with Task(transport=cluster.openssh()) as task:
             endless = task.shell("yes", nodes="node1")

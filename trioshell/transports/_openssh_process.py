@@ -18,6 +18,9 @@ from trioshell.transports._supervisor import Supervisor
 
 _TAIL_BYTES = 2000
 
+# ssh says why it has failed in its last words, and how it got on in the first ones.
+_LOG_BYTES = 65_536
+
 _IS_OVER = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 
@@ -86,9 +89,14 @@ class SshProcess:
 
     def _read_log(self) -> str:
         try:
-            return self._log.read_text(errors="replace")
+            with self._log.open("rb") as log:
+                first = log.read(_LOG_BYTES)
+                size = log.seek(0, os.SEEK_END)
+                log.seek(max(len(first), size - _LOG_BYTES))
+                text = first + log.read(_LOG_BYTES)
         except OSError:
             return ""
+        return text.decode(errors="replace")
 
 
 class Launcher:

@@ -31,6 +31,9 @@ _BROKEN_SECONDS = 8.0
 # Closing must be quick, and has to log in to end what still runs.
 _CLOSE_SECONDS = 6.0
 
+# What has said so much without a report of its start will not report any more.
+_MOST_BEFORE_BYTES = 1 << 18
+
 # The report of a command that was just being started comes within a round trip.
 _REPORT_SECONDS = 1.0
 
@@ -78,11 +81,19 @@ class OpenSshSession(Session):
     async def wait_started(self) -> None:
         """Wait until the command has started, or is over already.
 
+        What the server runs instead of our line (a forced command) has started once it has
+        said a lot.
+
         Raises:
-            TransportError: it has not, since ssh could not get so far.
+            TransportError: it has not, since ssh could not get so far, or the server talks on
+                and on before it lets us in.
         """
         while self._opening.group is None and not self._over.is_set():
             await self._pull()
+            if sum(len(data) for _, data in self._ready) > _MOST_BEFORE_BYTES:
+                if not self._ssh.may_have_started:
+                    raise TransportError(f"{self._ssh.node} says too much before the login")
+                break
         await self._ask_shared()
         group = self._opening.group
         if self._broken is not None and group is None:
@@ -243,6 +254,7 @@ class OpenSshSession(Session):
     async def _end_broken(self) -> None:
         """The connection broke under a running command: end it over another, if it can be."""
         group = self._opening.group
+        which = "" if group is None else f" (process {group})"
         reason = self._broken
         with trio.move_on_after(_BROKEN_SECONDS) as patience:
             try:
@@ -250,9 +262,9 @@ class OpenSshSession(Session):
                 state = "had ended" if by_itself else "has been ended"
                 reason = f"{reason}; the command {state} there"
             except TransportError:
-                reason = f"{reason}; the command may still run there (process {group})"
+                reason = f"{reason}; the command may still run there{which}"
         if patience.cancelled_caught:
-            reason = f"{reason}; the command may still run there (process {group})"
+            reason = f"{reason}; the command may still run there{which}"
         if self.exit is None and not self._ended:
             self.exit = Unreachable(reason or "")
 
@@ -264,7 +276,9 @@ class OpenSshSession(Session):
         """
         group = self._opening.group
         if group is None:
-            return True
+            raise TransportError(
+                f"the login shell on {self._ssh.node} did not say which process group it leads"
+            )
         async with self._ends:
             if self._gone:
                 return False
