@@ -35,7 +35,8 @@ class Difference(Generic[Given, Got]):
         ours: what we do.
         why: why we do.
         given: where it shows.
-        peer_shows: whether the peer did what is said of it.
+        peer_shows: whether the peer did what is said of it. (The CPU time that it is shown is
+            in multiples of the other's.)
         ours_shows: whether we did.
     """
 
@@ -131,7 +132,7 @@ LOSSES: tuple[InLibrary, ...] = (
         "`daemon &` must not hold up everything; ssh has the same fault",
         case("sleep 2 & echo a", reactions=on("hup", "look")),
         lambda peer: peer.alive == [],
-        lambda ours: ours.alive == ["sleep 2"] and ours.lines() == ["a"],
+        lambda ours: "sleep 2" in ours.alive and ours.lines() == ["a"],
     ),
     Difference(
         "`ev_hup` on a timeout",
@@ -220,8 +221,8 @@ LOSSES: tuple[InLibrary, ...] = (
         "is searched once",
         "the cost grows with the square of the length",
         case("head -c 8000000 /dev/zero | tr '\\0' x"),
-        lambda peer: peer.lines()[0].startswith("8000000 bytes") and peer.cpu > 0.1,
-        lambda ours: ours.lines()[0].startswith("8000000 bytes") and ours.cpu < 0.1,
+        lambda peer: peer.lines()[0].startswith("8000000 bytes") and peer.cpu > 2.5,
+        lambda ours: ours.lines()[0].startswith("8000000 bytes") and ours.cpu < 1 / 2.5,
     ),
     Difference(
         "`abort` in `ev_start` or in `ev_pickup`",

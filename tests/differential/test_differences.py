@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -26,7 +27,10 @@ IN_LIBRARY = (*LOSSES, *CHOICES)
 
 @pytest.fixture(scope="module")
 def seen(libraries: Libraries) -> dict[str, tuple[Seen, Seen]]:
-    both = libraries.run([one.given for one in IN_LIBRARY])
+    both = [
+        (replace(peer, cpu=peer.cpu / ours.cpu), replace(ours, cpu=ours.cpu / peer.cpu))
+        for peer, ours in libraries.run([one.given for one in IN_LIBRARY])
+    ]
     return dict(zip(differences.names(IN_LIBRARY), both, strict=True))
 
 
