@@ -14,6 +14,8 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests import mixed, stage
+from tests.checker import check
 from tests.scenarios import (
     Boom,
     Keeper,
@@ -33,11 +35,12 @@ from trioshell._results import Aborted, NotStarted, TimedOut, Unreachable
 from trioshell._worker import Worker
 from trioshell.testing import Script, check_grammar
 
-# For `-m soak`: new examples each time, and many more of them.
+# For `-m soak`: new examples each time, and many more of them; most of all of those that mix all.
 settings.register_profile(
-    "long", max_examples=1000, derandomize=False, database=None, deadline=None, print_blob=True
+    "long", max_examples=200, derandomize=False, database=None, deadline=None, print_blob=True
 )
 LONG = settings(settings.get_profile("long"), suppress_health_check=[HealthCheck.too_slow])
+LONGEST = settings(LONG, max_examples=1250)
 QUICK = settings(settings.default, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 
 Property = Callable[[Any], None]
@@ -547,9 +550,23 @@ def test_timers_fire_at_their_instants_and_keep_the_task(
     assert not any(t > over_at for t in played.fired)
 
 
+@QUICK
+@given(mixed.mixtures())
+def test_whatever_is_mixed_every_promise_is_kept(drawn: mixed.Mixed) -> None:
+    """Faults of the transport, handlers of every kind that do anything, consumers, timers, ends."""
+    check(stage.play(drawn))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("part", range(4))
+def test_mixed_for_long(part: int) -> None:
+    """5 000 examples, in parts so that none takes longer than a hanging test may."""
+    LONGEST(given(mixed.mixtures())(lambda drawn: check(stage.play(drawn))))()
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize(
-    ("strategy", "check"), PROPERTIES, ids=[check.__name__ for _, check in PROPERTIES]
+    ("strategy", "holds"), PROPERTIES, ids=[check.__name__ for _, check in PROPERTIES]
 )
-def test_for_long(strategy: st.SearchStrategy[Any], check: Property) -> None:
-    LONG(given(strategy)(check))()
+def test_for_long(strategy: st.SearchStrategy[Any], holds: Property) -> None:
+    LONG(given(strategy)(holds))()

@@ -1,0 +1,102 @@
+"""A transport that raises what it must not: it comes out, and nobody else is harmed by it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import pytest
+import trio
+
+from trioshell import DistantWorker, Task, TaskError
+from trioshell._results import NotStarted
+from trioshell.testing import Script, SimulatedTransport, simulate
+
+
+class Broken(SimulatedTransport):
+    """Raises at its start or at its stop."""
+
+    def __init__(self, *, start: bool = False, stop: bool = False) -> None:
+        super().__init__(Script(b"line\n"))
+        self.broken = (start, stop)
+        self.stops = 0
+
+    async def start(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.broken[0]:
+            raise LookupError("start")
+
+    async def stop(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.stops += 1
+        if self.broken[1]:
+            raise LookupError("stop")
+
+
+def test_one_that_raises_at_its_start_leaves_the_books_of_all_workers_in_order() -> None:
+    hangs = SimulatedTransport(Script(float("inf")))
+    workers: list[DistantWorker] = []
+    told: list[tuple[int, Hashable]] = []
+
+    class Listener:
+        def ev_close(self, worker: DistantWorker, timedout: bool) -> None:
+            told.append((len(worker.results()), timedout))
+
+    async def main() -> None:
+        async with Task() as task:
+            handler = Listener()
+            workers.append(task.shell("x", nodes="a[1-2]", transport=hangs, handler=handler))
+            await trio.sleep(1)
+            broken = Broken(start=True)
+            workers.append(task.shell("x", nodes="b[1-3]", transport=broken, handler=handler))
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        simulate(main)
+    assert [str(error) for error in caught.value.exceptions] == ["start"]
+    assert [str(result.outcome) for result in workers[0].results().values()] == ["aborted"] * 2
+    assert all(isinstance(r.outcome, NotStarted) for r in workers[1].results().values())
+    assert sorted(told) == [(2, False), (3, False)]
+
+
+def test_one_that_raises_at_its_stop_does_not_keep_the_others_from_theirs() -> None:
+    transports = [Broken(), Broken(stop=True), Broken()]
+    workers: list[DistantWorker] = []
+
+    async def main() -> None:
+        async with Task() as task:
+            workers.extend(task.shell("x", nodes="a", transport=each) for each in transports)
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        simulate(main)
+    assert [str(error) for error in caught.value.exceptions] == ["stop"]
+    assert [transport.stops for transport in transports] == [1, 1, 1]
+    assert all(worker.results()["a"].ok for worker in workers)
+
+
+def test_a_worker_that_a_task_at_its_end_has_refused_belongs_to_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A handler that answers each end with a new beginning is refused at some time."""
+    refused: list[DistantWorker] = []
+
+    class Obstinate:
+        def ev_start(self, worker: DistantWorker) -> None:
+            raise ValueError("everything is to end")
+
+        def ev_close(self, worker: DistantWorker, timedout: bool) -> None:
+            again = DistantWorker("a", self, work="x", transport=SimulatedTransport())
+            try:
+                task.schedule(again)
+            except TaskError:
+                refused.append(again)
+
+    async def main() -> None:
+        async with task:
+            task.shell("x", nodes="a", handler=Obstinate())
+
+    monkeypatch.setattr("trioshell._engine._MOST_LATE", 3)
+    task = Task(transport=SimulatedTransport())
+    with pytest.raises(BaseExceptionGroup):
+        simulate(main)
+    (worker,) = refused
+    assert worker.task is None, "whoever waited for it would wait for ever"
+    assert worker not in task._workers
