@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(
     path
-    for folder in ("trioshell", "tests", "benchmarks")
+    for folder in ("trioshell", "tests", "benchmarks", "reliability")
     for path in (ROOT / folder).rglob("*.py")
 )
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
