@@ -194,6 +194,7 @@ class Transport(ABC):
         Never raises, and is over within a second or two whatever a target does.
         """
 
+    @trio.lowlevel.enable_ki_protection  # half entered it could not be left
     async def __aenter__(self) -> Self:
         if self._turn is None:
             self._turn = trio.Lock()
@@ -203,6 +204,7 @@ class Transport(ABC):
             self._users += 1
         return self
 
+    @trio.lowlevel.enable_ki_protection  # nor half left
     async def __aexit__(
         self,
         exc_type: type[BaseException] | None,

@@ -76,6 +76,7 @@ class Deaths:
             self._poller.remove(child._pidfd)
             self._close(child)
 
+    @trio.lowlevel.enable_ki_protection  # a child of a system task has not inherited it
     async def run(self) -> None:
         """Watch whom nobody has forgotten in time, until cancelled."""
         while True:

@@ -58,6 +58,7 @@ class Poller:
         if self._callbacks.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
+    @trio.lowlevel.enable_ki_protection  # a child of a system task has not inherited it
     async def run(self) -> None:
         """Tell everybody what happens, until cancelled."""
         while True:

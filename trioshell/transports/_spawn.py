@@ -191,6 +191,9 @@ class Spawner:
     def _serve(self) -> None:
         while (spawn := self._requests.get()) is not None:
             self._perform(spawn)
+        # For the next one. Were there just one for each, a thread that `_add_thread` had no time
+        # to enter (a signal handler of the program raised in between) would take another's.
+        self._requests.put(None)
 
     def _perform(self, spawn: Spawn) -> None:
         spawn.perform()
@@ -211,8 +214,7 @@ class Spawner:
 
     def close(self) -> None:
         """Join the threads. Nothing may be pending."""
-        for _ in self._threads:
-            self._requests.put(None)
+        self._requests.put(None)
         for thread in self._threads:
             thread.join()
         self._threads.clear()
