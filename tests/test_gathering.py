@@ -44,6 +44,54 @@ def test_equal_outputs_are_one_object() -> None:
     assert nodes[2].message("stdout") != nodes[0].message("stdout")
 
 
+def test_equal_long_outputs_are_one_object_too_and_others_are_not() -> None:
+    shelf = Shelf()
+    size = 2_000_000
+    plain = b"x" * size
+    other = bytearray(plain)
+    other[size // 4] = ord("y")  # where nothing is sampled
+
+    def share(raw: bytes) -> Outputs:
+        outputs = Outputs()
+        outputs.stream("stdout").add(raw, keep=True)
+        return outputs.close(shelf)
+
+    first = share(plain)
+    assert share(bytes(bytearray(plain))) is first
+    second = share(bytes(other))
+    assert second is not first
+    assert second.raw("stdout") == other
+    assert share(bytes(other)) is second
+
+
+def test_a_single_line_without_its_end_is_kept_once() -> None:
+    outputs = Outputs()
+    stream = outputs.stream("stdout")
+    for _ in range(3):
+        assert stream.add(b"z" * 10_000, keep=True) == b""
+    rest = stream.finish()
+    assert rest == b"z" * 30_000
+    assert outputs.raw("stdout") is rest
+
+
+@given(st.lists(st.sampled_from([b"a\n", b"b", b"cd", b"\n", None])))
+def test_a_flush_loses_nothing_of_what_comes_after_it(parts: list[bytes | None]) -> None:
+    outputs = Outputs()
+    stream = outputs.stream("stdout")
+    raw = told = b""
+    since = b""
+    for part in parts:
+        if part is None:
+            stream.flush()
+            since = b""
+        else:
+            raw += part
+            since += part
+            told += stream.add(part, keep=True)
+    assert told + stream.finish() == raw
+    assert outputs.raw("stdout") == since
+
+
 def test_what_is_not_kept_is_cut_into_lines_all_the_same() -> None:
     outputs = Outputs()
     stream = outputs.stream("stdout")

@@ -15,6 +15,12 @@ from trioshell._message import Message
 
 _NOTHING = Message()
 
+# Of what is longer, equal outputs are looked for by some of their bytes: to hash hundreds of
+# megabytes takes as long as to receive them. So many different ones do not fit into any memory
+# that comparing those that look alike could take long.
+_LONG_BYTES = 1 << 20
+_SAMPLE_BYTES = 4096
+
 # One stream of a node that is over: its name, what came byte for byte, and the same as lines.
 _Ended: TypeAlias = tuple[str, bytes, Message]
 
@@ -22,11 +28,12 @@ _Ended: TypeAlias = tuple[str, bytes, Message]
 class LiveStream:
     """One stream of one node that is still open."""
 
-    __slots__ = ("_chunks", "_cutter", "_half_bytes")
+    __slots__ = ("_chunks", "_cut", "_cutter", "_half_bytes")
 
     def __init__(self) -> None:
         self._chunks: list[bytes] = []
         self._cutter = LineCutter()
+        self._cut = False  # some line has been whole
         self._half_bytes = 0  # the length of the line that is only half here
 
     def add(self, chunk: bytes, keep: bool) -> bytes:
@@ -34,13 +41,19 @@ class LiveStream:
         if keep:
             self._chunks.append(chunk)
         block = self._cutter.feed(chunk)
+        if block:
+            self._cut = True
         self._half_bytes += len(chunk) - len(block)
         return block
 
     def finish(self) -> bytes:
         """The last line, if it has no newline. The stream is over."""
         self._half_bytes = 0
-        return self._cutter.finish()
+        rest = self._cutter.finish()
+        if not self._cut and sum(map(len, self._chunks)) == len(rest):
+            self._chunks = [rest]  # the one line is all that came: have it once
+        self._cut = True
+        return rest
 
     def raw(self) -> bytes:
         """All that has been gathered, byte for byte."""
@@ -127,16 +140,28 @@ class Shelf:
     """One copy of each output that any node of the worker has ended with."""
 
     def __init__(self) -> None:
-        self._outputs: dict[tuple[tuple[str, bytes], ...], Outputs] = {}
+        self._outputs: dict[tuple[tuple[str, bytes], ...], list[Outputs]] = {}
 
     def share(self, raws: tuple[tuple[str, bytes], ...]) -> Outputs:
         """These streams, given as name and bytes: the same object for all that are equal."""
-        outputs = self._outputs.get(raws)
-        if outputs is None:
-            outputs = self._outputs[raws] = Outputs()
-            outputs._shared = tuple((sname, raw, Message.from_output(raw)) for sname, raw in raws)
+        alike = self._outputs.setdefault(tuple((sname, _sample(raw)) for sname, raw in raws), [])
+        for outputs in alike:
+            if all(outputs.raw(sname) == raw for sname, raw in raws):
+                return outputs
+        outputs = Outputs()
+        outputs._shared = tuple((sname, raw, Message.from_output(raw)) for sname, raw in raws)
+        alike.append(outputs)
         return outputs
 
     def clear(self) -> None:
         """Let go of everything; nodes keep what they share."""
         self._outputs.clear()
+
+
+def _sample(raw: bytes) -> bytes:
+    """What equal outputs have in common, and different ones hardly ever."""
+    if len(raw) <= _LONG_BYTES:
+        return raw
+    middle = len(raw) // 2
+    ends = raw[:_SAMPLE_BYTES] + raw[-_SAMPLE_BYTES:]
+    return b"%d %s" % (len(raw), ends + raw[middle : middle + _SAMPLE_BYTES])

@@ -9,8 +9,9 @@ each other because they have different rates:
 Goals, in this order: no byte is lost, reordered or decoded; the same lines come out whatever
 the chunking; and the cost of both is linear in the bytes that come in. The unlucky case
 is one endless line in many small chunks. What has been searched for a ``\\n`` is therefore never
-searched again (only the new chunk is), and the parts of the unfinished line lie in one
-growing buffer, whose appends cost O(1) a byte amortised, until it is finished and copied once.
+searched again (only the new chunk is), and the parts of the unfinished line lie side by side until
+it is finished and copied once: large chunks as they came, small ones in growing buffers, whose
+appends cost O(1) a byte amortised and which spare the memory that an object of its own takes.
 A chunk that is whole lines and meets no unfinished one is handed on without being copied.
 
 Python work is done per chunk and per block, never per line: millions of short lines a second
@@ -18,6 +19,10 @@ go through ``bytes.split``.
 """
 
 from __future__ import annotations
+
+
+# What is shorter than this is copied into a buffer instead of being kept as it is.
+_SMALL_BYTES = 4096
 
 
 class LineCutter:
@@ -30,8 +35,8 @@ class LineCutter:
     __slots__ = ("_carry",)
 
     def __init__(self) -> None:
-        # Invariant: no b"\n" in here.
-        self._carry = bytearray()
+        # Invariant: no b"\n" in here, and nothing empty.
+        self._carry: list[bytes | bytearray] = []
 
     def feed(self, chunk: bytes) -> bytes:
         """Take in `chunk`; return all lines that it completes, as one block of bytes.
@@ -40,24 +45,32 @@ class LineCutter:
         block is ``b""`` if no line was completed.
         """
         end = chunk.rfind(b"\n") + 1
-        carry = self._carry
         if not end:
-            carry += chunk
+            if chunk:
+                self._keep(chunk)
             return b""
         whole = chunk if end == len(chunk) else chunk[:end]
-        if carry:
+        if self._carry:
             # One join, as adding them up would copy the long part twice.
-            whole = b"".join((carry, whole))
-            carry.clear()
+            whole = b"".join((*self._carry, whole))
+            self._carry.clear()
         if end != len(chunk):
-            carry += chunk[end:]
+            self._keep(chunk[end:])
         return whole
 
     def finish(self) -> bytes:
         """Return the unfinished last line, ``b""`` if there is none; the cutter is then empty."""
-        rest = bytes(self._carry)
+        rest = b"".join(self._carry)
         self._carry.clear()
         return rest
+
+    def _keep(self, piece: bytes) -> None:
+        if len(piece) >= _SMALL_BYTES:
+            self._carry.append(piece)
+        elif self._carry and type(self._carry[-1]) is bytearray:
+            self._carry[-1] += piece
+        else:
+            self._carry.append(bytearray(piece))
 
 
 def split_lines(block: bytes) -> list[bytes]:
