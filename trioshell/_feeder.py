@@ -112,6 +112,9 @@ class Feeder:
             self.no_way = NotStarted(exc.reason)
         except (TransportError, OSError) as exc:
             self.no_way = Unreachable(str(exc))
+        except Exception as exc:  # noqa: BLE001  # whatever a transport raises that it must not
+            self.engine.dispatcher.fail(exc)
+            return
         for rank, node in enumerate(self._targets):
             place = Place()
             await place.take(self._limiters)

@@ -413,6 +413,7 @@ class Task(Overall):
             )
         if self._engine.over:
             raise TaskError(f"the Task is over and cannot {what}; make a new one")
+        self._engine.admit()
 
     def _check_not_in_handler(self, what: str) -> None:
         if trio.lowlevel.current_task() is self._engine.dispatcher.task:
