@@ -20,7 +20,6 @@ go through ``bytes.split``.
 
 from __future__ import annotations
 
-
 # What is shorter than this is copied into a buffer instead of being kept as it is.
 _SMALL_BYTES = 4096
 
