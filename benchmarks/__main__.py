@@ -43,7 +43,10 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all raw figures to FILE")
     parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds at most ({ROUNDS})")
     parser.add_argument(
-        "--seconds", type=float, metavar="S", help="begin no round that would end later"
+        "--seconds",
+        type=float,
+        metavar="S",
+        help="begin no round that would end later, and no workload after it",
     )
     parser.add_argument("--seed", type=int, default=1, help="what the orders are drawn from (1)")
     parser.add_argument(

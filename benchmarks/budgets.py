@@ -124,6 +124,7 @@ def linear(results: Results) -> Finding | None:
 _ECHO = "3,000 local `echo`, fanout 64"
 _GATHER = "10,000 nodes × 100 equal lines"
 _COLD = "a cold `echo` over SSH, client's CPU"
+_GATHERING = "trioshell gathering"
 _MSGTREE = "trioshell MsgTree"
 _THEIRS = "ClusterShell MsgTree"
 BUDGETS = (
@@ -133,15 +134,16 @@ BUDGETS = (
     Budget("4 × 500,000 lines into `ev_read`", "2,500,000 lines/s", rate("lines", 2.5e6)),
     Budget(
         _GATHER,
-        "gathered by MsgTree no slower than by ClusterShell's",
+        "gathered and folded no slower than by ClusterShell's MsgTree",
+        cheaper("nodes-10000-equal", _THEIRS, 1.0, who=_GATHERING),
+    ),
+    Budget(_GATHER, "and no larger", no_larger("nodes-10000-equal", _GATHERING, _THEIRS)),
+    Budget(
+        _GATHER,
+        "our MsgTree no slower than ClusterShell's",
         cheaper("nodes-10000-equal", _THEIRS, 1.0, who=_MSGTREE),
     ),
     Budget(_GATHER, "and no larger", no_larger("nodes-10000-equal", _MSGTREE, _THEIRS)),
-    Budget(
-        f"{_GATHER}, the whole engine",
-        "no slower than ClusterShell's MsgTree alone",
-        cheaper("nodes-10000-equal", _THEIRS, 1.0),
-    ),
     Budget(_COLD, "at most 1.15 × asyncssh on asyncio", cheaper("ssh-cold", "asyncssh", 1.15)),
     Budget(
         _COLD,

@@ -32,7 +32,7 @@ class Plan:
         workloads: which.
         rounds: how often, at most.
         quick: with the small amounts.
-        seconds: begin no round that would not be over by then; a first round is always run.
+        seconds: begin no round that would not be over by then, and no workload after it.
         seed: what the orders are drawn from.
         tell: is told what is going on.
         keep: is called with the results after each round.
@@ -62,7 +62,9 @@ def measure(plan: Plan, results: Results) -> None:
                 plan.tell(f"no time for a round {number + 1}")
                 break
             for workload in workloads:
-                if number < workload.rounds:
+                if time.monotonic() - begin > plan.seconds:
+                    plan.tell(f"no time for {workload.name}")
+                elif number < workload.rounds:
                     environment = _environment(workload, plan, stack)
                     contenders = taking_part[workload.name]
                     results.samples += _round(workload, contenders, number, plan, environment, draw)
@@ -173,6 +175,6 @@ def _look(pid: int, program: str | None) -> tuple[int, int]:
 
 def _child_called(pid: int, program: str) -> int:
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        if Path(f"/proc/{child}/comm").read_text().strip() == program:
+        if Path(f"/proc/{child}/comm").read_text().startswith(program):  # pdsh is pdsh.bin
             return int(child)
     raise ProcessLookupError(program)

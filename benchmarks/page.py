@@ -11,9 +11,12 @@ from benchmarks.budgets import budget_table
 from benchmarks.results import Results
 from benchmarks.table import (
     NOT_MEASURED,
+    breakdown_table,
     duration,
     markdown,
     number,
+    parts,
+    plural,
     settings_table,
     times,
     workload_table,
@@ -45,7 +48,7 @@ def headline(results: Results) -> str:
         about = results.workloads[name]
         unit = about["unit"]
         if what == "seconds":
-            ours = f"{number(1 / cost.median)} {unit}s/s"
+            ours = f"{number(1 / cost.median)} {plural(unit)}/s"
         else:
             ours = f"{duration(cost.median)} CPU a {unit}"
         ratios = ((who, results.ratio(name, who, OURS, what)) for who in peers)
@@ -56,38 +59,17 @@ def headline(results: Results) -> str:
 
 def limits(results: Results) -> str:
     """What the time of a local command is made of, in one sentence."""
-    parts = _parts(results)
-    if not parts:
+    found = parts(results)
+    if not found:
         return NOT_MEASURED
-    total = sum(parts.values())
-    children, spawning = parts.get(CHILDREN, 0.0), parts.get(SPAWNING, 0.0)
+    total = sum(found.values())
+    children, spawning = found.get(CHILDREN, 0.0), found.get(SPAWNING, 0.0)
     rest = total - children - spawning
     return (
         f"Of the processor time of a local `echo`, {children / total:.0%} is the command's own, "
         f"{spawning / total:.0%} the kernel's for starting it, and {rest / total:.0%} "
         "trioshell with Trio."
     )
-
-
-def breakdown(results: Results) -> str:
-    """The parts, largest first."""
-    parts = _parts(results)
-    if not parts:
-        return NOT_MEASURED
-    total = sum(parts.values())
-    ordered = sorted(parts.items(), key=lambda pair: -pair[1])
-    rows = [[part, duration(cost), f"{cost / total:.0%}"] for part, cost in ordered]
-    return markdown(["part", "CPU a command", "of all"], rows)
-
-
-def _parts(results: Results) -> dict[str, float]:
-    """Seconds a command, by part: the mean of all rounds."""
-    samples = results.of("breakdown", OURS)
-    sums: dict[str, float] = {}
-    for sample in samples:
-        for part, seconds in sample.figures.more["parts"].items():
-            sums[part] = sums.get(part, 0.0) + seconds / sample.figures.amount / len(samples)
-    return sums
 
 
 def about_machine(results: Results) -> str:
@@ -116,7 +98,7 @@ def _plot(name: str, text: str) -> Callable[[Results], str]:
 BLOCKS: dict[str, Callable[[Results], str]] = {
     "headline": headline,
     "limits": limits,
-    "breakdown": breakdown,
+    "breakdown": breakdown_table,
     "budgets": budget_table,
     "settings": settings_table,
     "machine": about_machine,

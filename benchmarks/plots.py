@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import Results
-from benchmarks.table import exponent, points
+from benchmarks.table import exponent, parts, points
 from benchmarks.workload import OURS
 
 _OURS_COLOUR = "#0b6e4f"
@@ -19,6 +19,9 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
+
+# Where all do the same work, and one figure says who needs how much for it.
+_COMPARABLE = ("echo", "lines", "bulk", "names", "ssh", "copy", "start")
 
 Plot = Callable[[Results], Any]
 
@@ -40,9 +43,7 @@ def ratios(results: Results) -> Any:
     """How many times our cost each peer needs, for each workload that compares."""
     bars: list[tuple[str, float, float, float]] = []
     for name, about in results.workloads.items():
-        if about["counts"] not in ("seconds", "cpu") or name.startswith(
-            ("growth", "abort", "time")
-        ):
+        if not name.startswith(_COMPARABLE):
             continue
         for who in results.names(name):
             ratio = results.ratio(name, who, OURS, about["counts"]) if who != OURS else None
@@ -86,21 +87,17 @@ def fanout(results: Results) -> Any:
 
 def breakdown(results: Results) -> Any:
     """One bar, made of the parts of a command."""
-    samples = results.of("breakdown", OURS)
-    if not samples:
+    found = parts(results)
+    if not found:
         return None
-    parts: dict[str, float] = {}
-    for sample in samples:
-        for part, seconds in sample.figures.more["parts"].items():
-            each = seconds / sample.figures.amount / len(samples) * 1e3
-            parts[part] = parts.get(part, 0.0) + each
-    figure, axes = _new(7.5, 2.2)
+    figure, axes = _new(7.5, 2.6)
     left = 0.0
-    for number, (part, cost) in enumerate(sorted(parts.items(), key=lambda pair: -pair[1])):
-        axes.barh([""], [cost], left=left, label=part, color=[_OURS_COLOUR, *_COLOURS][number % 9])
-        left += cost
+    for number, (part, seconds) in enumerate(found.items()):
+        colour = [_OURS_COLOUR, *_COLOURS][number % (1 + len(_COLOURS))]
+        axes.barh([""], [seconds * 1e3], left=left, label=part, color=colour)
+        left += seconds * 1e3
     axes.set_xlabel("ms of processor time a command")
-    axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.35))
+    figure.legend(frameon=False, fontsize=8, ncols=2, loc="outside lower center")
     return figure
 
 

@@ -49,6 +49,11 @@ def times(ratio: Spread | None) -> str:
     return f"{number(ratio.median)} × ({number(ratio.low)}–{number(ratio.high)})"
 
 
+def plural(unit: str) -> str:
+    """Of a word; megabytes are MB, however many."""
+    return unit if unit.isupper() else f"{unit}s"
+
+
 def workload_table(results: Results, name: str) -> str:
     """What each contender of a workload costs, next to us; in the form that suits it."""
     if not results.names(name):
@@ -57,6 +62,8 @@ def workload_table(results: Results, name: str) -> str:
         return _ending(results, name)
     if results.more(name, OURS, "bytes_each") is not None:
         return _pending(results, name)
+    if results.of(name, OURS) and "parts" in results.of(name, OURS)[0].figures.more:
+        return breakdown_table(results, name)
     if len(results.sizes(name)) > 1:
         return _growth(results, name)
     if results.workloads[name]["unit"] in ("start", "import"):
@@ -90,7 +97,7 @@ def _costs(results: Results, name: str) -> str:
         )
     header = [
         "",
-        f"{unit}s/s",
+        f"{plural(unit)}/s",
         "time, × ours",
         f"own CPU a {unit}",
         f"with children, a {unit}",
@@ -102,7 +109,6 @@ def _costs(results: Results, name: str) -> str:
 
 
 def _start(results: Results, name: str) -> str:
-    unit = results.workloads[name]["unit"]
     rows = []
     for who in results.names(name):
         seconds, cpu = (results.cost(name, who, what) for what in ("seconds", "cpu"))
@@ -111,7 +117,7 @@ def _start(results: Results, name: str) -> str:
         ratio = "1" if who == OURS else times(results.ratio(name, who, OURS, "cpu"))
         bold = f"**{who}**" if who == OURS else who
         rows.append([bold, duration(cpu.median), ratio, duration(seconds.median)])
-    return markdown(["", f"CPU a {unit}", "CPU, × ours", f"time a {unit}"], rows)
+    return markdown(["", "CPU, each", "CPU, × ours", "time, each"], rows)
 
 
 def _ending(results: Results, name: str) -> str:
@@ -146,6 +152,27 @@ def _pending(results: Results, name: str) -> str:
     return markdown(header, rows)
 
 
+def parts(results: Results, name: str = "breakdown") -> dict[str, float]:
+    """Seconds a piece, by part, the dearest first: the mean of all rounds."""
+    samples = results.of(name, OURS)
+    sums: dict[str, float] = {}
+    for sample in samples:
+        for part, seconds in sample.figures.more["parts"].items():
+            sums[part] = sums.get(part, 0.0) + seconds / sample.figures.amount / len(samples)
+    return dict(sorted(sums.items(), key=lambda pair: -pair[1]))
+
+
+def breakdown_table(results: Results, name: str = "breakdown") -> str:
+    """What a piece costs in each part."""
+    found = parts(results, name)
+    if not found:
+        return NOT_MEASURED
+    total = sum(found.values())
+    unit = results.workloads[name]["unit"]
+    rows = [[part, duration(cost), f"{cost / total:.0%}"] for part, cost in found.items()]
+    return markdown(["part", f"CPU a {unit}", "of all"], rows)
+
+
 def points(results: Results, name: str, who: str) -> list[tuple[float, float]]:
     """The amounts, and what the whole of each cost: CPU in seconds, the median."""
     what = "own" if results.workloads[name]["counts"] == "own" else "cpu"
@@ -157,8 +184,9 @@ def points(results: Results, name: str, who: str) -> list[tuple[float, float]]:
     return found
 
 
-def exponent(results: Results, name: str, who: str, least: int = 100) -> float | None:
-    """Of the growth of the cost from `least` pieces on, where starting up no longer counts."""
+def exponent(results: Results, name: str, who: str) -> float | None:
+    """Of the growth of the cost over the last two decades, where starting up counts for less."""
+    least = max(results.sizes(name), default=0) / 100
     some = [point for point in points(results, name, who) if point[0] >= least]
     return fit(some).exponent if len(some) >= 2 else None
 
@@ -195,8 +223,9 @@ def settings_table(results: Results) -> str:
 
 def report(results: Results) -> str:
     """Everything, for the screen."""
-    parts = []
+    texts = []
     for name, about in results.workloads.items():
-        parts.append(f"## {name}: {about['title']}\n\n{workload_table(results, name)}")
-        parts += [f"without {who}: {why}" for who, why in about["left_out"].items()]
-    return "\n\n".join(parts)
+        less = ", with the small amounts of --quick" if about["quick"] else ""
+        texts.append(f"## {name}: {about['title']}{less}\n\n{workload_table(results, name)}")
+        texts += [f"without {who}: {why}" for who, why in about["left_out"].items()]
+    return "\n\n".join(texts)

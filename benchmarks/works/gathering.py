@@ -66,6 +66,27 @@ def _tree(make: Callable[[], Any], output: Output, amount: int, meter: Meter) ->
     assert len(groups) == (1 if same else amount)
 
 
+def worker_books(output: Output, amount: int, meter: Meter) -> None:
+    """What a worker does to gather, group and fold, and nothing else: chunks, not lines."""
+    from ClusterShell.NodeSet import NodeSet
+
+    from trioshell._distant import group
+    from trioshell._gathering import Outputs, Shelf
+
+    chunks = [b"".join(line + b"\n" for line in output(number)) for number in range(amount)]
+    names = [f"node{number + 1}" for number in range(amount)]
+    with meter:
+        shelf = Shelf()
+        found = []
+        for name, chunk in zip(names, chunks, strict=True):
+            outputs = Outputs()
+            outputs.stream("stdout").add(chunk, keep=True)
+            found.append((name, outputs.close(shelf)))
+        messages = ((name, outputs.message("stdout")) for name, outputs in found)
+        groups = [str(NodeSet.fromlist(keys)) for keys in group(messages).values()]
+    assert len(groups) == len(set(chunks))
+
+
 def our_tree(output: Output, amount: int, meter: Meter) -> None:
     from trioshell import MsgTree
 
@@ -86,13 +107,19 @@ def workload(amount: int, lines: int, kind: str) -> Workload:
         f"{amount:,} simulated nodes, {one} each, {kind}",
         f"{amount:,} simulated nodes write {one} each, "
         + ("all the same" if kind == "equal" else "equal but for one line")
-        + "; gathered, grouped, and the names folded. ClusterShell has no simulated nodes: of it, "
-        "and of our MsgTree, only the gathering itself is measured, line by line as they do it.",
+        + "; gathered, grouped, and the names folded. ClusterShell has no simulated nodes, so "
+        "of it only the gathering by itself is measured, and ours beside it: as a worker does it (by "
+        "the chunk), and by MsgTree (line by line, as ClusterShell does it).",
         "node",
         (amount,),
         (amount // 20,),
         (
             Contender(OURS, partial(engine, output), "whole runs on SimulatedTransport"),
+            Contender(
+                "trioshell gathering",
+                partial(worker_books, output),
+                "as a worker does it; no engine",
+            ),
             Contender("trioshell MsgTree", partial(our_tree, output), "add each line, walk, fold"),
             Contender(
                 "ClusterShell MsgTree",

@@ -62,7 +62,8 @@ def ours(kind: str, stage: str, amount: int, meter: Meter) -> None:
             if stage == BULK:
                 with meter:
                     worker = await run("warm", bulk_command(amount))
-                assert len(worker.results()["warm"].stdout) == amount * 1_000_000
+                size = len(worker.results()["warm"].stdout)
+                assert size == amount * 1_000_000, size
                 return
             hosts = f"h[1-{amount}]"
             if stage == REUSED:
