@@ -108,8 +108,8 @@ def workload(amount: int, lines: int, kind: str) -> Workload:
         f"{amount:,} simulated nodes write {one} each, "
         + ("all the same" if kind == "equal" else "equal but for one line")
         + "; gathered, grouped, and the names folded. ClusterShell has no simulated nodes, so "
-        "of it only the gathering by itself is measured, and ours beside it: as a worker does it (by "
-        "the chunk), and by MsgTree (line by line, as ClusterShell does it).",
+        "of it only the gathering by itself is measured, and ours beside it: as a worker does it "
+        "(by the chunk), and by MsgTree (line by line, as ClusterShell does it).",
         "node",
         (amount,),
         (amount // 20,),
