@@ -8,9 +8,11 @@ exits with 0. Whatever speaks SSH can be given one: see `attacked`.
 from __future__ import annotations
 
 import asyncio
+import logging
+import queue
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,7 +84,8 @@ def flood(connection: Connection, burst: Callable[[], object]) -> None:
         while (transport := connection._transport) is not None and not transport.is_closing():
             for _ in range(_BURST):
                 if not transport._conn_lost and _waiting(transport) < _MOST_WAITING_BYTES:
-                    burst()
+                    with suppress(OSError):  # closed in the meantime
+                        burst()
             await asyncio.sleep(_PAUSE_SECONDS)
 
     task = asyncio.get_running_loop().create_task(go_on())
@@ -112,9 +115,8 @@ class _Server(asyncssh.SSHServer):
         session = _Session(self._attack)
         if self._attack.confirm is None:
             return session
-        window, packet_size = self._attack.confirm
-        channel = self._connection.create_server_channel("utf-8", "strict", window, packet_size)
-        channel.set_encoding(None)
+        channel = self._connection.create_server_channel(None, "strict")
+        channel._recv_window, channel._recv_pktsize = self._attack.confirm
         return channel, session
 
 
@@ -149,15 +151,30 @@ class _Connection(asyncssh.SSHServerConnection):
         """No option depends on who logs in; the original would ask a thread to find out."""
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    """False for what asyncio says of a server that writes to a client that has gone."""
+    return record.getMessage() != "socket.send() raised exception."
+
+
 @contextmanager
 def attacked(place: Path, attacks: Mapping[str, Attack]) -> Iterator[Path]:
     """A server for each name, with its attack; the ssh config by which all are found.
 
     The host keys are in ``known_hosts`` beside it.
     """
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="hostile servers")
+    made: queue.SimpleQueue[asyncio.AbstractEventLoop] = queue.SimpleQueue()
+
+    def serve() -> None:
+        with asyncio.Runner() as runner:
+            # Of the thread itself: where there is Trio, asyncio's loops are made by others.
+            loop = runner.get_loop()
+            loop.call_soon(made.put, loop)
+            loop.run_forever()
+
+    thread = threading.Thread(target=serve, name="hostile servers")
     thread.start()
+    loop = made.get()
+    logging.getLogger("asyncio").addFilter(_is_ours)
 
     def do(coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(30)
@@ -183,7 +200,7 @@ def attacked(place: Path, attacks: Mapping[str, Attack]) -> Iterator[Path]:
         do(_close(servers))
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        loop.close()
+        logging.getLogger("asyncio").removeFilter(_is_ours)
 
 
 async def _listen(attack: Attack, key: asyncssh.SSHKey) -> asyncio.Server:

@@ -102,7 +102,7 @@ class HostileSftp:
             self._listings[handle] = self.names()
             return packet(HANDLE, number, string(handle))
         if kind == READDIR:
-            part = next(self._listings[path], None)
+            part = next(self._listings.get(path, iter(())), None)
             return status(number, END) if part is None else listing(number, part)
         if kind == OPEN:
             return packet(HANDLE, number, string(b"file"))

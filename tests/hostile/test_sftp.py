@@ -26,7 +26,6 @@ from tests.hostile.sftp import (
     STATUS,
     HostileSftp,
     fetch,
-    listing,
     packet,
     status,
     string,
