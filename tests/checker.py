@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable
 
 import pytest
 
-from tests.stage import Heard, Stage
+from tests.stage import PIECE, Heard, Stage
 from trioshell import DistantWorker, TaskError
 from trioshell._events import Close, Event, Hup, Pickup, Read, Start, Written
 from trioshell._results import (
@@ -143,6 +143,7 @@ def check_worker(
         told = [event for _, event in events if getattr(event, "node", None) == node]
         check_output(stage, crew.gather, result, told if crew.handler != "none" else None)
         if crew.handler != "none":
+            check_input(crew.faults[rank], told, records.get(node))
             hups = [event.rc for event in told if isinstance(event, Hup)]
             assert hups in ([], [result.rc])
             assert bool(hups) or isinstance(result.outcome, NotStarted)
@@ -196,6 +197,14 @@ def check_output(stage: Stage, gather: bool, result: NodeResult, told: list[Even
             assert [e.msg for e in told if isinstance(e, Read) and e.sname == sname] == lines_of(
                 raw
             )
+
+
+def check_input(fault: str | None, told: list[Event], record: SessionRecord | None) -> None:
+    """Each piece that has been handed over whole is told of, also if the end came right then."""
+    sizes = [event.size for event in told if isinstance(event, Written)]
+    assert all(size == len(PIECE) for size in sizes)
+    if record is not None and fault is None:
+        assert len(sizes) == len(record.stdin) // len(PIECE)
 
 
 def check_end(

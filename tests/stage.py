@@ -21,6 +21,7 @@ from trioshell.testing import Script, simulate
 
 # When all that still waits for its input or its own end is ended.
 BE_OVER_AT = 100.0
+PIECE = b"input\n"  # what is written to workers
 MOST_WORKERS = 6
 MOST_TIMERS = 6
 
@@ -166,7 +167,7 @@ class Stage:
 
     def act_write(self, number: int) -> None:
         if worker := self.any_worker(number):
-            worker.write(b"input\n")
+            worker.write(PIECE)
 
     def act_eof(self, number: int) -> None:
         if worker := self.any_worker(number):

@@ -43,8 +43,9 @@ SMALL = Mixed(
     fanout=3,
     grace=0.5,
     timed=((0.375, ("write", 0)), (0.5, ("eof", 0)), (0.25, ("timer", 3))),
-    visits=(Visit(0, 0.0, pause=0.125),),
+    visits=(Visit(0, 0.0, pause=0.25),),
     delay=0.125,
+    lag=1,  # so that the consumer holds nodes back, with what they have said in their hands
 )
 
 

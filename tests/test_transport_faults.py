@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 import pytest
 import trio
 
 from trioshell import DistantWorker, Task, TaskError
 from trioshell._results import NotStarted
-from trioshell.testing import Script, SimulatedTransport, simulate
+from trioshell.testing import ReadStdin, Script, SimulatedTransport, simulate
+from trioshell.transports import Chunk, Job, Session
 
 
 class Broken(SimulatedTransport):
@@ -100,3 +101,31 @@ def test_a_worker_that_a_task_at_its_end_has_refused_belongs_to_nobody(
     (worker,) = refused
     assert worker.task is None, "whoever waited for it would wait for ever"
     assert worker not in task._workers
+
+
+class BreaksInReceive(SimulatedTransport):
+    """Raises as soon as it is to receive."""
+
+    async def open(self, job: Job, node: Hashable, rank: int) -> Session:
+        session = await super().open(job, node, rank)
+
+        async def receive() -> Sequence[Chunk]:
+            await trio.lowlevel.checkpoint()
+            raise LookupError("receive")
+
+        session.receive = receive  # type: ignore[method-assign]  # this one object breaks
+        return session
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_one_that_raises_is_not_fed_any_more_when_its_session_is_closed(seed: int) -> None:
+    """What was being sent meanwhile met a closed session, and that came out as well."""
+
+    async def main() -> None:
+        transport = BreaksInReceive(Script(ReadStdin(pause=1.0, size=1)), pipe_bytes=1)
+        async with Task(transport=transport) as task:
+            task.shell("x", nodes="a").write(b"input")
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        simulate(main, seed=seed)
+    assert [str(error) for error in caught.value.exceptions] == ["receive"]

@@ -98,12 +98,12 @@ class Run:
                 return outcome or self._why_not_opened()
             if outcome is None:
                 outcome = await self._end(self._session)
-            await self._stop_feeding()
         finally:
-            self._be_deaf()
-            # Also when the engine itself is being torn down: a session is always closed.
-            if self._session is not None:
-                with trio.CancelScope(shield=True):
+            # Also when its transport has raised, or the engine itself is being torn down: a session
+            # is always closed, and by then nobody uses it any more.
+            with trio.CancelScope(shield=True):
+                await self._stop_feeding()
+                if self._session is not None:
                     await self._session.aclose()
         return outcome
 
