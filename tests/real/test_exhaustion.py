@@ -142,6 +142,7 @@ def held():
         "descriptors": len(os.listdir("/proc/self/fd")),
         "threads": len(os.listdir("/proc/self/task")),
         "children": len(children),
+        "zombies": sum(") Z " in open(f"/proc/{child}/stat").read() for child in children),
     }
 
 async def main():
@@ -156,7 +157,7 @@ async def main():
     for name, most in {"KB": 2000, "objects": 300}.items():
         assert late.pop(name) - early.pop(name) < most, (name, early, late)
     assert late == early, (early, late)
-    print(late["children"])
+    print(late["zombies"])
 
 trio.run(main)
 """
