@@ -80,7 +80,7 @@ class Case:
     node: str = ""
     user: str = "root"
     rounds: int = 1
-    limit: float = 10.0
+    limit: float = 9.0
     may_leave: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
 

@@ -23,7 +23,7 @@ from reliability.trial import try_case
 
 DATA = Path(__file__).parent / "data" / "faults.json"
 # Most of a trial is waiting.
-AT_ONCE = 4
+AT_ONCE = 6
 
 
 def installed(tool: str) -> bool:

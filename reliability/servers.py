@@ -31,6 +31,8 @@ Host *
     GlobalKnownHostsFile /dev/null
 """
 
+# With SHLVL a bash does not think that it is ssh's first one and reads no ~/.bashrc, in which
+# there may be anything.
 _SERVER = """\
 Port {port}
 ListenAddress 127.0.0.1
@@ -42,6 +44,7 @@ UsePAM no
 PermitRootLogin yes
 MaxStartups 1000
 PrintMotd no
+SetEnv SHLVL=2
 """
 
 
