@@ -38,6 +38,7 @@ KINDS: list[tuple[str, list[int], bool]] = [
     ("command line", [TERM], True),
     ("command line", [KILL], False),
     ("raising embedder", [TERM], False),
+    ("obedient embedder", [TERM], True),
     ("command line", [INT], True),
     ("command line anew", [KILL], False),
     ("embedder", [INT, INT], True),
@@ -83,7 +84,7 @@ def perform(runs: list[Run], seconds: float) -> str:
 
 
 def test_nothing_is_left_whenever_a_signal_comes() -> None:
-    assert perform(draw(random.Random(1), 15), 120) == ""
+    assert perform(draw(random.Random(1), len(KINDS)), 120) == ""
 
 
 @pytest.mark.soak

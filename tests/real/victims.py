@@ -87,8 +87,14 @@ def _embedder() -> int:
     return 0
 
 
+def _obedient_embedder() -> int:
+    """To it, SIGTERM is the same as an interrupt."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    return _embedder()
+
+
 def _raising_embedder() -> int:
-    """Its author has had SIGTERM raise, wherever Trio is at that moment."""
+    """To it, SIGTERM is an exception, which comes wherever Trio is at that moment."""
 
     def leave(signum: int, frame: object) -> None:
         raise SystemExit(3)
@@ -114,10 +120,15 @@ def _command_line_anew() -> int:
 
 VICTIMS: dict[str, Callable[[], int]] = {
     "embedder": _embedder,
+    "obedient embedder": _obedient_embedder,
     "raising embedder": _raising_embedder,
     "command line": _command_line,
     "command line anew": _command_line_anew,
 }
+
+# An exception out of nowhere may stop Trio itself for ever. Then somebody loses his patience, and
+# still nothing may be left.
+_MAY_HANG = {"raising embedder": 3.0}
 
 
 # -- one run ----------------------------------------------------------------------------------
@@ -174,13 +185,18 @@ class _Going:
             self._read()
         elif self.waiting and now >= self.next_at:
             os.kill(self.pid, self.waiting.pop(0)[1])
-            self.next_at = now + (self.waiting[0][0] if self.waiting else _HANGS_SECONDS)
-        elif not self.waiting and now >= self.next_at:
+            self.next_at = now + (self.waiting[0][0] if self.waiting else self._patience())
+        elif now >= self.next_at and self.run.victim in _MAY_HANG:
+            os.kill(self.pid, signal.SIGKILL)
+        elif now >= self.next_at:
             # First it says where it is.
             os.kill(self.pid, signal.SIGKILL if self.run.complaint else signal.SIGUSR1)
             self.run.complaint += "it hangs; "
             self.next_at = now + 1.0
         return False
+
+    def _patience(self) -> float:
+        return _MAY_HANG.get(self.run.victim, _HANGS_SECONDS)
 
     def _read(self) -> None:
         self.said.seek(0)
