@@ -21,7 +21,7 @@ def number(value: float) -> str:
     """Three digits that count: 1,234,567 stays whole, 0.01234 becomes 0.0123."""
     if value == 0:
         return "0"
-    if abs(value) >= 1000:
+    if abs(value) >= 999.5:
         digits = len(str(int(abs(value)))) - 3
         return f"{round(value, -max(0, digits)):,.0f}"
     return f"{float(f'{value:.3g}'):g}"
@@ -175,7 +175,7 @@ def breakdown_table(results: Results, name: str = "breakdown") -> str:
 
 def points(results: Results, name: str, who: str) -> list[tuple[float, float]]:
     """The amounts, and what the whole of each cost: CPU in seconds, the median."""
-    what = "own" if results.workloads[name]["counts"] == "own" else "cpu"
+    what = "own" if results.workloads.get(name, {}).get("counts") == "own" else "cpu"
     found = []
     for amount in results.sizes(name):
         cost = results.cost(name, who, what, amount)
