@@ -376,12 +376,14 @@ class Task(Overall):
 
     # -- its life ----------------------------------------------------------------------------
 
+    @trio.lowlevel.enable_ki_protection  # an interrupt must find it entered whole, or not at all
     async def __aenter__(self) -> Self:
         if self._engine.entered:
             raise TaskError("a Task can be entered once; make a new one")
         await self._engine.enter()
         return self
 
+    @trio.lowlevel.enable_ki_protection  # and not between the block and the end of its commands
     async def __aexit__(
         self,
         exc_type: type[BaseException] | None,
