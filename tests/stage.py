@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -113,6 +114,12 @@ class Stage:
 
     def all_end(self) -> None:
         self.ends.append(trio.current_time())
+
+    def interrupt(self) -> None:
+        """As if somebody typed ^C now."""
+        self.interrupts += 1
+        self.all_end()
+        signal.raise_signal(signal.SIGINT)
 
     def schedule(self, plan: int) -> None:
         if len(self.workers) >= MOST_WORKERS:

@@ -8,8 +8,8 @@ step, with an end of one kind exactly there.
 from __future__ import annotations
 
 import math
-import signal
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import trio
@@ -80,12 +80,7 @@ def worker_aborted(stage: Stage) -> Callable[[], None]:
 
 
 def interrupted(stage: Stage) -> Callable[[], None]:
-    def interrupt() -> None:
-        stage.interrupts += 1
-        stage.all_end()
-        signal.raise_signal(signal.SIGINT)
-
-    return interrupt
+    return stage.interrupt
 
 
 def raised(stage: Stage) -> Callable[[], None]:
@@ -180,8 +175,18 @@ def test_another_end_at_every_seventh_step(name: str) -> None:
     assert check_walk(SMALL, name, 7) > 100
 
 
+def test_an_interrupt_within_every_call_of_a_handler() -> None:
+    calls = len(play(SMALL).calls)
+    assert calls > 15
+    for number in range(calls):
+        stage = play(replace(SMALL, reactions=((number, ("interrupt", 0)),)))
+        check(stage)
+        assert [type(error) for error in leaves(stage.raised)] == [KeyboardInterrupt]
+        assert len(stage.calls) > number
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("name", KINDS)
 def test_every_end_at_every_step(name: str) -> None:
     for seed in (1, 2):
-        check_walk(Mixed(**{**SMALL.__dict__, "seed": seed}), name, 1)
+        check_walk(replace(SMALL, seed=seed), name, 1)

@@ -46,7 +46,9 @@ class Actor:
     def do(self, action: Action) -> None:
         if action[0] == "raise":
             raise self.stage.throw(Boom("handler"))
-        if action[0] not in ("sleep", "wait"):
+        if action[0] == "interrupt":
+            self.stage.interrupt()
+        if action[0] not in ("sleep", "wait", "interrupt"):
             self.stage.act(action)
 
     def perform_now(self, called: Called) -> None:
