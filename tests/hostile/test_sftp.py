@@ -187,8 +187,9 @@ async def test_an_endless_tree_is_aborted_in_the_middle(tmp_path: Path) -> None:
     server = HostileSftp(lambda: iter([[b"%d" % next(numbers) for _ in range(100)]] * 10_000))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(fetch, server, tmp_path)
-        while server.asked < 500:
-            await trio.lowlevel.checkpoint()
+        with trio.fail_after(60):
+            while server.asked < 500:
+                await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
     assert not [path for path in tmp_path.rglob("*") if ".trioshell-" in path.name]
 
