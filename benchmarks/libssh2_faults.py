@@ -1,6 +1,6 @@
 """Can a server harm a program that reaches it by libssh2? Why trioshell has no such transport.
 
-libssh2 would be the cheapest way to many hosts (see ``ssh_cost.py``). It has also to be as safe
+libssh2 would be the cheapest way to many hosts (see ``works/ssh.py``). It has also to be as safe
 as the others, and this looks whether the one that is installed is: a server on loopback does
 this, each time to a client in a process of its own, over ssh2-python.
 

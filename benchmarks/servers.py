@@ -42,6 +42,8 @@ UsePAM no
 PermitRootLogin yes
 MaxStartups 1000
 MaxSessions 1000
+# Or a bash that was built to would read ~/.bashrc, whatever is in it, for each command.
+SetEnv SHLVL=2
 """
 
 

@@ -16,6 +16,7 @@ from benchmarks.works import (
     pending,
     ssh,
     startup,
+    watchdog,
 )
 
 WORKLOADS: dict[str, Workload] = {
@@ -30,6 +31,7 @@ WORKLOADS: dict[str, Workload] = {
         ssh,
         copying,
         ending,
+        watchdog,
         startup,
         growth,
         breakdown,
