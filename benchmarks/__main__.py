@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -75,6 +76,8 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 def main(words: list[str] | None = None) -> int:
     options = parse(sys.argv[1:] if words is None else words)
+    # Whoever ends us by SIGTERM, as timeout(1) does, ends the servers too.
+    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
     if options.guard:
         return guard.renew() if options.renew else guard.check()
     if options.list:
