@@ -180,6 +180,17 @@ def test_a_message_is_one_harmless_line() -> None:
     assert message(reason, Look(err_terminal="utf-8")) == b"trioshell: banner ^[[31m\\xff\n"
 
 
+def test_names_are_shown_as_the_terminal_has_letters() -> None:
+    # As UTF-8 this letter has a byte in it that an 8-bit terminal obeys.
+    look = Look(out_terminal="latin-1", err_terminal="latin-1")
+    assert out_label("\u011b", look) == err_label("\u011b", look) == b"\\u011b: "
+    assert block(Group("\u011b", 1, b"x\n"), look).split(b"\n")[1] == b"\\u011b"
+
+
+def test_a_text_that_is_no_text_is_shown_all_the_same() -> None:
+    assert message("\ud800\udcff", PLAIN) == b"trioshell: \\ud800\\udcff\n"
+
+
 def test_what_has_been_copied() -> None:
     there = copied_message("a", "/b", "n[1-2]", reverse=False, look=PLAIN)
     assert there == b"`a' -> n[1-2]:`/b'\n"

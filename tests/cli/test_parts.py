@@ -45,6 +45,8 @@ class Ended:
         ((Exited(3), TimedOut(1.0)), 255, 255),
         ((Exited(3), NotStarted("no such program")), 255, 3),
         ((Exited(3), Aborted()), 255, 3),
+        # Of 256 a shell would see 0, which is success.
+        ((Exited(256),), 255, 255),
     ],
 )
 def test_the_largest_code(outcomes: tuple[Outcome, ...], code: int, fail_fast: int) -> None:

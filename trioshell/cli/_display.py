@@ -102,25 +102,28 @@ def harmless(data: bytes, encoding: str = "utf-8") -> bytes:
 # -- lines and blocks ----------------------------------------------------------------------
 
 
-def name_bytes(name: object) -> bytes:
-    """A node's name as bytes."""
-    return str(name).encode("utf-8", "surrogateescape")
+def text_bytes(text: str) -> bytes:
+    """Text as bytes: those that it was read from, if it was read as file names are."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a surrogate that no file name has
+        return text.encode("utf-8", "backslashreplace")
 
 
 def out_label(name: object, look: Look) -> bytes:
     """What stands before a line of a node's standard output."""
-    return _label(name, _BLUE, look)
+    return _label(look.out(text_bytes(str(name))), _BLUE, look)
 
 
 def err_label(name: object, look: Look) -> bytes:
     """What stands before a line of a node's standard error."""
-    return _label(name, _RED, look)
+    return _label(look.err(text_bytes(str(name))), _RED, look)
 
 
-def _label(name: object, color: bytes, look: Look) -> bytes:
+def _label(name: bytes, color: bytes, look: Look) -> bytes:
     if not look.label:
         return b""
-    label = name_bytes(name) + b": "
+    label = name + b": "
     return color + label + _PLAIN if look.color else label
 
 
@@ -145,7 +148,7 @@ def block(group: Group, look: Look) -> bytes:
 
 
 def _headline(group: Group, look: Look) -> bytes:
-    return name_bytes(counted(group.nodes, group.count, look.count))
+    return look.out(text_bytes(counted(group.nodes, group.count, look.count)))
 
 
 def counted(nodes: str, count: int, show: bool = True) -> str:
@@ -198,7 +201,7 @@ def _diff_lines(before: bytes, after: bytes) -> Iterator[bytes]:
 
 def message(text: str, look: Look) -> bytes:
     """One line from us to standard error. What it quotes may come from anywhere."""
-    data = f"{PROGRAM}: {text}".encode("utf-8", "surrogateescape")
+    data = text_bytes(f"{PROGRAM}: {text}")
     return look.err(data.replace(b"\n", b" ")) + b"\n"
 
 
@@ -230,4 +233,4 @@ def copied_message(source: str, dest: str, nodes: str, *, reverse: bool, look: L
     """That a file or a tree has been copied (``-v``)."""
     here, there = f"`{source}'", f"`{dest}'"
     text = f"{nodes}:{here} -> {there}" if reverse else f"{here} -> {nodes}:{there}"
-    return look.out(text.encode("utf-8", "surrogateescape")) + b"\n"
+    return look.out(text_bytes(text)) + b"\n"

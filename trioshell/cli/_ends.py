@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # Stands for no return code, after all that there are.
 NO_RC = 1 << 32
 
-# The exit status for runs without a return code of their own, as clush has it.
+# The exit status for runs without a return code of their own, as clush has it; and the largest.
 _NO_CODE = 255
 
 
@@ -53,4 +53,5 @@ def max_code(workers: Iterable[Any], *, fail_fast: bool) -> int:
                 codes.append(result.rc)
             elif isinstance(result.outcome, TimedOut) or not fail_fast:
                 codes.append(_NO_CODE)
-    return max(codes)
+    # A node may say any number of 32 bits, and a shell would see only the last eight of them.
+    return min(max(codes), _NO_CODE)

@@ -40,7 +40,8 @@ def result_line(result: NodeResult) -> bytes:
         except UnicodeDecodeError:
             made[name] = data.decode(errors="replace")
             made[f"{name}_base64"] = base64.b64encode(data).decode()
-    return json.dumps(made).encode() + b"\n"
+    # JSON lets this one control character stand as it is; escaped it says the same.
+    return json.dumps(made).replace("\x7f", "\\u007f").encode() + b"\n"
 
 
 def _snake(name: str) -> str:

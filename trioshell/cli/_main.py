@@ -108,12 +108,14 @@ def _run_on(options: Options, nodes: NodeSet) -> int:
     import trio
 
     from trioshell import TrioshellError
+    from trioshell.cli._logs import telling_logs
 
     known = (TrioshellError, OSError, KeyboardInterrupt)
     try:
-        if options.words or not _is_attended(options):
-            return trio.run(_run_program, options, nodes)
-        return _converse(options, nodes)
+        with telling_logs():
+            if options.words or not _is_attended(options):
+                return trio.run(_run_program, options, nodes)
+            return _converse(options, nodes)
     except TrioshellError as exc:
         return _fail(str(exc), _FAILED)
     except BaseExceptionGroup as group:

@@ -248,7 +248,7 @@ class Answers:
 
     def __init__(self, token: str) -> None:
         word = re.escape(token.encode())
-        self._line = re.compile(word + rb" (ready|over|gone|left)((?: \d+)*)$")
+        self._line = re.compile(word + rb" (ready|over|gone|left)((?: \d{1,10})*)$")
         self._rest = b""
 
     def feed(self, data: bytes) -> list[Answer]:
