@@ -38,6 +38,8 @@ class Crew:
         handler: of which kind its methods are: "async", "sync", "both" (only lines are sync),
             or "none".
         early: True to schedule it before the Task is entered.
+        pieces: how many pieces of input are written to it right away, and then its end; None
+            writes nothing.
     """
 
     scripts: tuple[Script, ...]
@@ -49,6 +51,7 @@ class Crew:
     autoclose: bool = False
     handler: str = "async"
     early: bool = False
+    pieces: int | None = None
 
 
 @dataclass(frozen=True)
@@ -148,20 +151,27 @@ VISITS = st.builds(
 STARTS = st.sampled_from(["unreachable", "not started", "raises", "stop raises"])
 
 
+# Mostly such as can be reached, so that there is something to disturb.
+NODES = st.one_of(
+    scripts(reads=True, reach=False), scripts(reads=True, reach=False), scripts(reads=True)
+)
+
+
 @st.composite
 def crews(draw: st.DrawFn) -> Crew:
-    drawn = tuple(draw(st.lists(scripts(reads=True), min_size=1, max_size=5)))
+    drawn = tuple(draw(st.lists(NODES, min_size=1, max_size=5)))
     fault = rarely(rarely(st.sampled_from(FAULTS)))
     return Crew(
         scripts=drawn,
         faults=tuple(draw(fault) for _ in drawn),
-        timeout=draw(st.one_of(st.none(), ticks(0, 24))),
+        timeout=draw(st.one_of(st.none(), *[ticks(0, 24)] * 3)),  # many would hang without
         fanout=draw(rarely(st.integers(1, 3))),
         stderr=draw(st.booleans()),
         gather=draw(rarely(st.just(False), usually=True)),
         autoclose=draw(rarely(st.just(True), usually=False)),
         handler=draw(st.sampled_from(["async", "async", "sync", "both", "none"])),
         early=draw(st.booleans()),
+        pieces=draw(st.one_of(st.none(), st.integers(0, 4))),
     )
 
 
@@ -172,15 +182,15 @@ def mixtures(draw: st.DrawFn) -> Mixed:
         workers=tuple(draw(st.lists(crews(), min_size=1, max_size=3))),
         fanout=draw(st.integers(1, 6)),
         grace=draw(ticks(0, 16)),
-        connect_timeout=draw(st.one_of(st.just(math.inf), ticks(0, 16))) + 1 / 16,
+        connect_timeout=draw(st.one_of(st.just(math.inf), *[ticks(0, 16)] * 5)) + 1 / 16,
         keep_results=draw(rarely(st.just(False), usually=True)),
         timed=tuple(draw(st.lists(st.tuples(ticks(0, 48), ACTIONS), max_size=3))),
         outside=draw(st.booleans()),
-        reactions=tuple(draw(st.lists(st.tuples(st.integers(0, 30), REACTIONS), max_size=4))),
+        reactions=tuple(draw(st.lists(st.tuples(st.integers(0, 24), REACTIONS), max_size=5))),
         visits=tuple(draw(st.lists(VISITS, max_size=2))),
         delay=draw(st.sampled_from([0.0, 0.0, 0.125])),
-        block_raises=draw(rarely(rarely(ticks(0, 48)))),
-        cancel=draw(rarely(ticks(0, 48))),
+        block_raises=draw(rarely(rarely(ticks(1, 48)))),
+        cancel=draw(rarely(ticks(1, 48))),
         start=draw(rarely(rarely(STARTS, ""), "")),
         pipe_bytes=draw(st.sampled_from([1, 3, 65536])),
         lag=draw(st.sampled_from([1, 4096])),

@@ -140,6 +140,10 @@ class Stage:
         assert isinstance(worker, DistantWorker)
         self.workers.append(worker)
         self.crew_of.append(plan % len(self.mixed.workers))
+        if crew.pieces is not None:
+            for _ in range(crew.pieces):
+                worker.write(PIECE)
+            worker.set_write_eof()
 
     def act(self, action: Action) -> None:
         """Do it now, from a handler or from beside it; what the Task refuses at its end, it may."""
