@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Programs, make_programs
+from tests.differential.alike import ALIKE
 from tests.differential.cases import Case, Seen
+from tests.differential.differences import CHOICES, LOSSES
 
 ROOT = Path(__file__).parent.parent.parent
 LIBRARIES = ("ClusterShell", "trioshell")
@@ -78,6 +80,28 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Libraries]:
             runners[furnish(tmp_path_factory.mktemp(library))] = stack.enter_context(runner)
             stack.callback(runner.kill)
         yield Libraries(runners)
+
+
+# What both libraries did in a case that is written by hand.
+SeenOf = Callable[[Case], tuple[Seen, Seen]]
+
+
+@pytest.fixture(scope="session")
+def seen_of(libraries: Libraries) -> SeenOf:
+    """All of these but the slow ones are given to the libraries at once, when the first is asked
+    for; those that wait for something go first.
+    """
+    together = [*ALIKE.values(), *(one.given for one in (*LOSSES, *CHOICES) if not one.slow)]
+    together.sort(key=lambda case: all(work.timeout is None for work in case.works))
+    seen: dict[Case, tuple[Seen, Seen]] = {}
+
+    def look_up(case: Case) -> tuple[Seen, Seen]:
+        if case not in seen:
+            cases = together if case in together else [case]
+            seen.update(zip(cases, libraries.run(cases), strict=True))
+        return seen[case]
+
+    return look_up
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.cli.conftest import Done, Programs
 from tests.differential import differences
-from tests.differential.cases import Seen
-from tests.differential.conftest import ROOT, Libraries
+from tests.differential.alike import ALIKE
+from tests.differential.conftest import ROOT, SeenOf
 from tests.differential.differences import (
     CHOICES,
     COMMAND_LINE,
@@ -20,23 +22,24 @@ from tests.differential.differences import (
     InLibrary,
     InProgram,
 )
-from tests.differential.test_same import ALIKE
 
 IN_LIBRARY = (*LOSSES, *CHOICES)
 
 
-@pytest.fixture(scope="module")
-def seen(libraries: Libraries) -> dict[str, tuple[Seen, Seen]]:
-    both = [
-        (replace(peer, cpu=peer.cpu / ours.cpu), replace(ours, cpu=ours.cpu / peer.cpu))
-        for peer, ours in libraries.run([one.given for one in IN_LIBRARY])
+def with_slow(tables: Sequence[InLibrary]) -> list[ParameterSet]:
+    return [
+        pytest.param(one, id=one.name, marks=[pytest.mark.soak] if one.slow else [])
+        for one in tables
     ]
-    return dict(zip(differences.names(IN_LIBRARY), both, strict=True))
 
 
-@pytest.mark.parametrize("one", IN_LIBRARY, ids=differences.names(IN_LIBRARY))
-def test_in_the_library(seen: dict[str, tuple[Seen, Seen]], one: InLibrary) -> None:
-    peer, ours = seen[one.name]
+@pytest.mark.parametrize("one", with_slow(IN_LIBRARY))
+def test_in_the_library(seen_of: SeenOf, one: InLibrary) -> None:
+    peer, ours = seen_of(one.given)
+    peer, ours = (
+        replace(peer, cpu=peer.cpu / max(ours.cpu, 1e-6)),
+        replace(ours, cpu=ours.cpu / max(peer.cpu, 1e-6)),
+    )
     assert one.peer_shows(peer), f"the peer does it no more: {peer}"
     assert one.ours_shows(ours), f"nor do we: {ours}"
     assert not one.peer_shows(ours)
