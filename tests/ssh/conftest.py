@@ -30,6 +30,8 @@ __all__ = ["Sshd", "Users", "ssh_cluster", "sshd", "start_sshd", "users"]
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 
+# With SHLVL a bash, which root may have, does not take itself for ssh's first one, and reads no
+# ~/.bashrc. There may be anything in it, even what waits for others.
 SERVER_CONFIG = """\
 Port {port}
 ListenAddress 127.0.0.1
@@ -41,7 +43,7 @@ UsePAM no
 PermitRootLogin yes
 PasswordAuthentication yes
 PrintMotd no
-SetEnv {mark}=1 {own_mark}
+SetEnv SHLVL=2 {mark}=1 {own_mark}
 """
 
 # MaxStartups' default of 10 drops connections at random once more than ten log in at once.

@@ -249,6 +249,12 @@ class Link:
 
     # -- silence ------------------------------------------------------------------------
 
+    async def wait_for_answer(self) -> None:
+        """Wait until the other side has answered a question, or the connection is lost."""
+        # The question that asyncssh asks by itself; it has no public word for a single one.
+        question = self.connection._make_global_request(b"keepalive@openssh.com")
+        await self.bridge.call(question)
+
     def _ask_if_silent(self) -> None:
         """Have asyncssh ask a silent server whether it is still there."""
         keepalive = self.plan.keepalive

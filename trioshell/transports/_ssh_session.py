@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 # A process in the background that holds the output open is not waited for longer than this.
 _QUIET_SECONDS: Final = 0.25
 _DRAIN_SECONDS: Final = 3.0
+
+# Nor is one that goes on writing: what the command itself has written fits into the pipe and the
+# buffers on the way, which hold less than this.
+_DRAIN_BYTES: Final = 4 * WINDOW_BYTES
 
 # What has just been ended reports its end and its last words within a moment, or never.
 _LAST_WORDS_SECONDS: Final = 0.25
@@ -74,6 +79,7 @@ class SshSession(LinkSession):
         self._changed = trio.Event()  # for end; receive waits for the channel
         self._dry = False  # no more output will come
         self._drain_seconds = _DRAIN_SECONDS
+        self._drain_bytes = _DRAIN_BYTES
 
     @property
     def group(self) -> int | None:
@@ -138,6 +144,12 @@ class SshSession(LinkSession):
             self._lost = self.link.describe_loss(exc)
             if not self._ending:
                 self._follow_loss()
+        elif exc is not None and self.exit is not None and not self._dry:
+            # A server may report the end of a command before it has sent all of its output.
+            loss = self.link.describe_loss(exc)
+            self.exit = Unreachable(
+                f"{loss}; the command had {self.exit}, but not all of its output has come"
+            )
         self.channel.refuse()
         self._finish_output()
         self.link.forget(self)
@@ -205,14 +217,29 @@ class SshSession(LinkSession):
     async def receive(self) -> Sequence[Chunk]:
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
+            if self._drain_bytes <= 0:
+                return ()
             if chunks := self.channel.take():
+                if self.exit is not None:
+                    self._drain_bytes -= sum(len(data) for _, data in chunks)
                 return chunks
             if self._ended and not self._dry:
                 self._finish_output()  # some may be held back still, for a report that never came
             elif self._ended or (self.exit is not None and self._dry):
                 return ()
             elif not await self._wait_for_more():
+                await self._have_it_answer()
+                if chunks := self.channel.take():
+                    return chunks
                 self._finish_output()
+
+    async def _have_it_answer(self) -> None:
+        """Have the server answer once, for it may be the network that is silent."""
+        if self._drain_seconds > 0:
+            # Without keepalives nobody would notice that it does not answer any more.
+            patience = math.inf if self.link.plan.keepalive > 0 else _DRAIN_SECONDS
+            with trio.move_on_after(patience):
+                await self.link.wait_for_answer()
 
     async def _wait_for_more(self) -> bool:
         """Wait for a change. False: the command is over, and its output has dried up."""
@@ -222,7 +249,8 @@ class SshSession(LinkSession):
         before = trio.current_time()
         with trio.move_on_after(min(_QUIET_SECONDS, self._drain_seconds)) as scope:
             await self.channel.wait()
-        self._drain_seconds -= trio.current_time() - before
+        passed = trio.current_time() - before
+        self._drain_seconds = max(0.0, self._drain_seconds - passed)
         return not scope.cancelled_caught and self._drain_seconds > 0
 
     # -- input --------------------------------------------------------------------------
