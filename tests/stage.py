@@ -259,6 +259,9 @@ class Stage:
     async def perform(self) -> None:
         """The Task's block."""
         mixed = self.mixed
+        assert self.around is not None
+        for visit in mixed.visits:
+            self.around.start_soon(self.visit, visit)
         for number, crew in enumerate(mixed.workers):
             if crew.early:
                 self.schedule(number)
@@ -268,7 +271,6 @@ class Stage:
                     self.schedule(number)
             for at, action in mixed.timed:
                 nursery = self.around if mixed.outside else block
-                assert nursery is not None
                 nursery.start_soon(self.later, at, action)
             if mixed.block_raises is not None:
                 await trio.sleep_until(mixed.block_raises)

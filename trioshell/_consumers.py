@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 
 from trioshell._events import Close, Event, Hup, Pickup, Read, Start
+from trioshell._lifecycle import WorkerState
 from trioshell._lines import split_lines
 
 if TYPE_CHECKING:
@@ -204,5 +205,5 @@ def _missed(worker: Worker) -> Iterator[_Entry]:
             yield Block(worker, book.node, sname, lines)
         if book.outcome is not None:
             yield Hup(worker, book.node, book.outcome.rc)
-    if worker.closed:
+    if books.state is WorkerState.CLOSED:  # though its handler may not have returned yet
         yield Close(worker, books.timed_out > 0)
