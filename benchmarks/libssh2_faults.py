@@ -55,7 +55,7 @@ def misbehave(case: str) -> None:
         elif case == "count":
             self.send_packet(7, UInt32(0xFFFFFFFF))  # SSH_MSG_EXT_INFO
 
-    connection.send_newkeys = send_more  # type: ignore[method-assign]  # that is the point
+    connection.send_newkeys = send_more  # type: ignore[method-assign, assignment]  # on purpose
 
 
 async def serve(case: str) -> None:

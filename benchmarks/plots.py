@@ -12,7 +12,7 @@ from benchmarks.workload import OURS
 
 _OURS_COLOUR = "#0b6e4f"
 _COLOURS = ("#c44536", "#e09f3e", "#3d5a80", "#98c1d9", "#6d597a", "#7f7f7f", "#b5838d", "#606c38")
-_STYLE = {
+_STYLE: Any = {
     "font.size": 9.0,
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "trioshell",  # the same names of parts at each run
