@@ -21,7 +21,7 @@ from reliability.catalogue import CASES
 from reliability.record import Record, Records, complaints, load
 from reliability.trial import try_case
 
-DATA = Path(__file__).parent / "data" / "faults.json"
+DATA = Path(__file__).parent.parent / "docs" / "reliability" / "faults.json"
 # Most of a trial is waiting.
 AT_ONCE = 6
 

@@ -24,7 +24,7 @@ from reliability.marks import marked
 from reliability.service import Service
 from reliability.works import WORKS
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent.parent / "docs" / "reliability"
 NODES = 6
 LANES = 4
 # So often all works pause, for what is kept by mistake is seen best when nothing is going on.
@@ -37,8 +37,8 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="reliability soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=3600, help="for how long (3600)")
     parser.add_argument("--seed", type=int, default=1, help="what the works are drawn from (1)")
-    parser.add_argument("--csv", type=Path, help="where the samples go (reliability/data/soak.csv)")
-    parser.add_argument("--json", type=Path, help="where the sums go (reliability/data/soak.json)")
+    parser.add_argument("--csv", type=Path, help="where the samples go (docs/reliability/soak.csv)")
+    parser.add_argument("--json", type=Path, help="where the sums go (docs/reliability/soak.json)")
     parser.add_argument("--pause", type=float, default=0.1, help="seconds between works (0.1)")
     given = parser.parse_args(argv)
     if not 30 <= given.seconds < math.inf:

@@ -30,7 +30,7 @@ START_SECONDS = 60.0
 # How long the processes of commands may need to go, once the program says that all is over.
 LEFT_SECONDS = 1.0
 # The same once the program is gone, and somebody else has to notice it.
-KILLED_SECONDS = 5.0
+KILLED_SECONDS = 6.0
 # Long enough for whoever watches over a command to have begun with it.
 SETTLED_SECONDS = 1.0
 COPY_BYTES = 200_000_000
