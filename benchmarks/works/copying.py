@@ -175,7 +175,7 @@ def workload(
         ),
         counts="cpu",
         setting=running_cluster,
-        rounds=3,
+        rounds=2,  # minutes each
     )
 
 
