@@ -155,7 +155,7 @@ CASES = (
         Attack("largest window, and deaf", confirm=(0xFFFFFFFF, 32768), run=_be_deaf),
         _ENDED,
         _NO_LOGIN,
-        100_000_000,
+        200_000_000,
     ),
     Case(
         Attack("packets of 1 byte", confirm=(1 << 30, 1)),

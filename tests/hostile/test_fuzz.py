@@ -89,6 +89,10 @@ def test_the_answers_of_a_guard(chunks: list[bytes]) -> None:
     assert apart == other.feed(b"".join(chunks))
 
 
+def test_an_answer_with_more_digits_than_python_reads() -> None:
+    assert Answers(TOKEN).feed(b"k3y gone " + b"9" * 5000 + b"\n") == []
+
+
 @fuzzed(
     st.tuples(
         st.booleans(),

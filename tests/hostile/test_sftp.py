@@ -104,7 +104,8 @@ async def test_a_tree_with_links_to_itself_is_copied_once(tmp_path: Path) -> Non
         modes=lambda path: FILE if path.endswith(b"file") else DIRECTORY,
         real=lambda path: b"/home/root",
     )
-    fetched = await fetch(server, tmp_path)
+    with trio.fail_after(20):
+        fetched = await fetch(server, tmp_path)
     assert below(tmp_path) == {"root.node/file": b"content"}
     assert [line.partition(": ")[2] for line in fetched.said] == [
         "a link to a directory above it, or too deep"
