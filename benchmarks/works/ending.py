@@ -21,6 +21,7 @@ MARK = "BENCHMARK_MARK"
 # Each a small tree: a shell, a child in the background, and one in front.
 POLITE = "sleep 600 & sleep 600; :"
 STUBBORN = f"trap '' TERM; {POLITE}"
+PROCESSES = 3
 COMMANDS = {"polite": POLITE, "stubborn": STUBBORN}
 
 
@@ -100,7 +101,7 @@ def ours(kind: str, timed: bool, amount: int, meter: Meter) -> None:
 
     async def _all_started(worker: Any, amount: int) -> None:
         """A pickup comes before the start; what is to be ended must be there."""
-        while len(marked(what)) < amount:
+        while len(marked(what)) < PROCESSES * amount:
             await trio.sleep(0.2)
 
     trio.run(main)
@@ -121,7 +122,7 @@ def clustershell(kind: str, timed: bool, amount: int, meter: Meter) -> None:
             picked.ev_pickup(worker, node)
 
         def ev_timer(self, timer: object) -> None:
-            if len(marked(what)) < amount:
+            if len(marked(what)) < PROCESSES * amount:
                 task.timer(0.2, self)
                 return
             dues.append(time.perf_counter())
@@ -164,7 +165,7 @@ def run_process(kind: str, timed: bool, amount: int, meter: Meter) -> None:
                 nursery.start_soon(one)
             due = time.perf_counter() + TIMEOUT
             if not timed:
-                while len(marked(what)) < amount:
+                while len(marked(what)) < PROCESSES * amount:
                     await trio.sleep(0.2)
                 due = time.perf_counter()
             meter.__enter__()
