@@ -39,13 +39,15 @@ class Case:
     Attributes:
         ssh: over SSH in this process.
         openssh: by the user's own ssh.
-        stdin: how many bytes the commands are given.
+        stdin: how many bytes the command is given.
+        stdout: what must have been kept of its output; None: whatever it is.
     """
 
     attack: Attack
     ssh: str
     openssh: str
     stdin: int = 0
+    stdout: bytes | None = None
 
     def __repr__(self) -> str:
         return self.attack.name
@@ -155,7 +157,7 @@ CASES = (
         Attack("largest window, and deaf", confirm=(0xFFFFFFFF, 32768), run=_be_deaf),
         _ENDED,
         _NO_LOGIN,
-        200_000_000,
+        300_000_000,
     ),
     Case(
         Attack("packets of 1 byte", confirm=(1 << 30, 1)),
@@ -232,6 +234,12 @@ CASES = (
         ),
         _BROKE,
         ".",
+    ),
+    Case(
+        Attack("half a line, and no end", run=lambda channel: channel.write(b"half a")),
+        _ENDED,
+        _NO_LOGIN,
+        stdout=b"half a",
     ),
     # -- floods
     Case(
