@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, cast
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 LATE_SECONDS = 1.5
 HANGS_AT = 1000.0
+GIVEN_UP_SECONDS = 20.0  # for which a transport that breaks its promises may hold a Task up
 
 
 class Fault(Exception):
@@ -44,6 +46,7 @@ class FaultyTransport(SimulatedTransport):
         self.taken: dict[tuple[Hashable, str], bytes] = {}
         self.going: Counter[int] = Counter()
         self.entered = 0
+        self.alone_since = math.inf  # from when on there has been only what is autoclose
 
     async def start(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -167,6 +170,7 @@ class FaultyTransport(SimulatedTransport):
     def _look_for_idle(self) -> None:
         stage = self.stage
         engine = stage.task._engine
+        self._look_for_stragglers()
         if stage.busy or stage.ends or stage.raised or engine.over:
             return  # a handler holds everybody up; or everything is to end
         limiter = engine.limiter
@@ -180,3 +184,14 @@ class FaultyTransport(SimulatedTransport):
                 continue
             if limiter.available_tokens > 0 and (own is None or own.available_tokens > 0):
                 stage.wrong.append(f"{worker} idles while there is a place")
+
+    def _look_for_stragglers(self) -> None:
+        """When the block has been left, what is autoclose keeps nothing open."""
+        stage, now = self.stage, trio.current_time()
+        engine = stage.task._engine
+        if stage.busy or not engine._left or not all(live.autoclose for live in engine.live):
+            self.alone_since = math.inf
+            return
+        self.alone_since = min(self.alone_since, now)
+        if now > self.alone_since + stage.mixed.grace + GIVEN_UP_SECONDS:
+            stage.wrong.append("what is autoclose keeps the Task open")

@@ -86,6 +86,7 @@ class Mixed:
         start: what the transport does when it is started: "", "unreachable", "not started" or
             "raises"; or "stop raises".
         lag: how many events may wait for a consumer before it holds the nodes back.
+        reports: how many reports may wait for a handler before it holds everybody up.
         seed: of the order in which Trio runs what could all go on.
     """
 
@@ -104,6 +105,7 @@ class Mixed:
     start: str = ""
     pipe_bytes: int = 65536
     lag: int = 4096
+    reports: int = 32
     seed: int = 0
 
 
@@ -194,5 +196,6 @@ def mixtures(draw: st.DrawFn) -> Mixed:
         start=draw(rarely(rarely(STARTS, ""), "")),
         pipe_bytes=draw(st.sampled_from([1, 3, 65536])),
         lag=draw(st.sampled_from([1, 4096])),
+        reports=draw(st.sampled_from([1, 32])),
         seed=draw(st.integers(0, 1 << 16)),
     )

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 import trioshell._consumers
+import trioshell._dispatch
 from tests.faulty import FaultyTransport
 from tests.mixed import Action, Mixed, Visit
 from tests.troupe import HANDLERS, Boom, Called, TimerKeeper
@@ -315,4 +316,5 @@ def play(mixed: Mixed, perform: Callable[[Stage], Awaitable[None]] = Stage.perfo
     """Play it to its end."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trioshell._consumers, "_MOST_ENTRIES", mixed.lag)
+        patch.setattr(trioshell._dispatch, "_MOST_REPORTS", mixed.reports)
         return simulate(_play, mixed, perform, seed=mixed.seed)

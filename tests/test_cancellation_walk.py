@@ -45,7 +45,9 @@ SMALL = Mixed(
     timed=((0.375, ("write", 0)), (0.5, ("eof", 0)), (0.25, ("timer", 3))),
     visits=(Visit(0, 0.0, pause=0.25),),
     delay=0.125,
-    lag=1,  # so that the consumer holds nodes back, with what they have said in their hands
+    # So that the consumer and the handler hold nodes back, with what they have said in their hands.
+    lag=1,
+    reports=1,
 )
 
 

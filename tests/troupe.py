@@ -174,6 +174,7 @@ class TimerKeeper(Actor):
             self.stage.wrong.append(f"a timer that is not valid has fired at {now}")
         if now < self.due:
             self.stage.wrong.append(f"a timer due at {self.due} has fired at {now}")
+            timer.invalidate()  # it might go on for ever
         self.fired.append(now)
         if self.interval is None:
             self.valid = False
