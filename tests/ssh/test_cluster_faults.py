@@ -163,6 +163,19 @@ def test_a_silent_node_goes_on_where_it_stopped(ssh_cluster: Start) -> None:
         assert client.wait(20) == 0
 
 
+def test_a_node_that_fell_silent_in_the_middle_of_its_output_has_lost_none_of_it(
+    ssh_cluster: Start,
+) -> None:
+    cluster = ssh_cluster(1, faults={"node1": GoesSilent(after_bytes=3)})
+    command = argv(cluster, "node1", "echo on; seq 1 20000")
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as client:
+        assert client.stdout is not None
+        assert client.stdout.read(3) == b"on\n"
+        cluster.heal()
+        assert client.stdout.read().split() == [b"%d" % number for number in range(1, 20001)]
+        assert client.wait(20) == 0
+
+
 def test_a_flood_goes_on_for_as_long_as_it_is_taken(ssh_cluster: Start) -> None:
     cluster = ssh_cluster(1, faults={"node1": Floods(b"wave\n")})
     with subprocess.Popen(argv(cluster, "node1", "true"), stdout=subprocess.PIPE) as client:

@@ -137,21 +137,26 @@ class NodeSession(asyncssh.SSHServerSession[bytes]):
         if self._chan.is_closing():  # the client has closed it, and we hear of it in a moment
             return
         drops, silence = self._node.fault(DropsInOutput), self._node.fault(GoesSilent)
-        limit = min(
-            (fault.after_bytes for fault in (drops, silence) if fault is not None), default=None
-        )
-        if limit is not None:
-            data = data[: max(0, limit - self._sent)]
+        limits = [fault.after_bytes for fault in (drops, silence) if fault is not None]
+        if not limits:
+            self._write(stream, data)
+            return
+        limit = min(limits)
+        passes = max(0, limit - self._sent)
+        self._write(stream, data[:passes])
+        if self._sent >= limit:
+            if drops is not None and drops.after_bytes == limit:
+                self._wire.drop()
+            else:
+                self._wire.set_silent(True)
+                self._write(stream, data[passes:])  # kept by the wire until the node is healed
+
+    def _write(self, stream: str, data: bytes) -> None:
         self._sent += len(data)
         if stream == "stdout":
             self._chan.write(data)
         else:
             self._chan.write_stderr(data)
-        if limit is not None and self._sent >= limit:
-            if drops is not None and drops.after_bytes == limit:
-                self._wire.drop()
-            else:
-                self._wire.set_silent(True)
 
     def output_ended(self) -> None:
         self._output_done = True
