@@ -14,6 +14,7 @@ import trio
 
 from trioshell.transports._base import Chunk
 from trioshell.transports._ssh_bridge import Bridge
+from trioshell.transports._ssh_lean import spare_notes
 
 if TYPE_CHECKING:
     from trioshell.transports._ssh_socket import SocketTransport
@@ -76,6 +77,7 @@ class Channel:
     def opened(self, raw: Any) -> None:
         """Asyncssh has opened it; raises as `check_packets`."""
         check_packets(raw)
+        spare_notes(raw)
         self.raw = raw
 
     def store(self, sname: str, data: bytes) -> None:

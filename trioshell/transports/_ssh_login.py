@@ -12,6 +12,7 @@ from trioshell._errors import TransportError
 from trioshell.transports._said import quoted
 from trioshell.transports._ssh_agent import Offer
 from trioshell.transports._ssh_client import Client
+from trioshell.transports._ssh_lean import make_lean
 from trioshell.transports._ssh_link_session import LinkSession
 from trioshell.transports._ssh_plan import ALGORITHMS, Plan
 from trioshell.transports._ssh_socket import SocketTransport
@@ -93,6 +94,7 @@ class Login:
         connection = await asyncssh.connect(
             self._plan.host, self._plan.port, tunnel=tunnel, config=None, **self._options()
         )
+        make_lean(connection)
         self.link = self._make_link(connection, transport)
         if self._make_session is not None:
             self.session = self._make_session(self.link)
