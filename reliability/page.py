@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -136,7 +135,8 @@ def soak_text(report: dict[str, Any]) -> str:
     )
     lines = [
         f"The run of {report['date']} took {minutes:g} minutes and ended {report['commands']} "
-        f"commands ({outcomes}). {wrong}",
+        f"commands ({outcomes}). Of {report['unconfirmed']} nobody could say in time that all had "
+        f"ended. {wrong}",
         "",
         "| at quiet moments | median of the first third | of the last third | most, at work |",
         "| --- | --- | --- | --- |",
@@ -157,16 +157,11 @@ def made(page: str) -> str:
         "soak": lambda: soak_text(report),
     }
     for name, make in makers.items():
-        text = make()
-        marks = rf"(<!-- {name}: made -->\n)(?:.*?\n)??(<!-- end -->)"
-        page, count = re.subn(
-            marks,
-            lambda match, text=text: f"{match[1]}\n{text}\n\n{match[2]}",  # type: ignore[misc]
-            page,
-            flags=re.DOTALL,
-        )
-        if count != 1:
-            raise ValueError(f"the page must have the marks of {name!r} once, not {count} times")
+        opening, _, rest = page.partition(f"<!-- {name}: made -->\n")
+        _, _, closing = rest.partition("<!-- end -->")
+        if not rest or not closing:
+            raise ValueError(f"the page must have the marks of {name!r}")
+        page = f"{opening}<!-- {name}: made -->\n\n{make()}\n\n<!-- end -->{closing}"
     return page
 
 

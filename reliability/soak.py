@@ -161,6 +161,7 @@ class Soak:
             "commands": service.commands,
             "outcomes": dict(sorted(service.ended.items())),
             "works": dict(sorted(service.works.items())),
+            "unconfirmed": service.unconfirmed,
             "quiet_moments": len(quiet),
             "medians": gauge.growth(self.samples),
             "most": {

@@ -30,10 +30,12 @@ START_SECONDS = 60.0
 # How long the processes of commands may need to go, once the program says that all is over.
 LEFT_SECONDS = 1.0
 # The same once the program is gone, and somebody else has to notice it.
-KILLED_SECONDS = 6.0
+KILLED_SECONDS = 10.0
 # Long enough for whoever watches over a command to have begun with it.
-SETTLED_SECONDS = 1.0
+SETTLED_SECONDS = 2.0
 COPY_BYTES = 200_000_000
+# What is taken for a reason may be all of a peer's output.
+REASON_LETTERS = 300
 
 
 def try_case(case: Case, tool: str, times: int) -> Record:
@@ -203,4 +205,5 @@ def plain(reason: str) -> str:
         r"reliability-\w{6}": "a user",
     }.items():
         reason = re.sub(pattern, word, reason)
-    return " ".join(reason.split())
+    shown = "".join(letter for letter in " ".join(reason.split()) if letter.isprintable())
+    return shown[:REASON_LETTERS]
