@@ -170,3 +170,5 @@ GRACE_SECONDS = 0.5
 BYSTANDER = "sleep 0.2; head -c 999 /dev/zero | tr '\\0' x; echo"
 BYSTANDER_BYTES = 1000
 BYSTANDER_TIMEOUT = 5.0
+# When a copy that takes many seconds is aborted.
+COPY_SECONDS = 1.5

@@ -85,7 +85,7 @@ def _rows(case: Case, records: list[Record]) -> Iterator[str]:
     for group in groups.values():
         first = group[0]
         tools = "; ".join(record.tool for record in group)
-        times = f"{first.times} each" if len(group) > 1 else str(first.times or "")
+        times = str(first.times or "") + (" each" if first.times and len(group) > 1 else "")
         ended, *rest = _cells(first)
         reason = next((record.reason for record in group if record.reason), "")
         if reason:

@@ -11,6 +11,7 @@ from reliability.case import (
     BYSTANDER_BYTES,
     BYSTANDER_TIMEOUT,
     CONNECT_SECONDS,
+    COPY_SECONDS,
     Plan,
     Seen,
 )
@@ -92,7 +93,7 @@ def perform(plan: Plan) -> Seen:
     nodes = ",".join(plan.nodes)
     if plan.action == "copy":
         workers.append(task.copy(plan.source, plan.dest, nodes, handler=told))
-        task.timer(0.7, handler=_AbortsLater(workers))
+        task.timer(COPY_SECONDS, handler=_AbortsLater(workers))
     else:
         workers.append(_worker(plan, plan.command, nodes, told, plan.timeout))
         workers.append(_worker(plan, BYSTANDER, plan.bystander, beside, BYSTANDER_TIMEOUT))

@@ -14,6 +14,7 @@ from reliability.case import (
     BYSTANDER_BYTES,
     BYSTANDER_TIMEOUT,
     CONNECT_SECONDS,
+    COPY_SECONDS,
     GRACE_SECONDS,
     Plan,
     Seen,
@@ -88,7 +89,7 @@ async def _perform(plan: Plan) -> Seen:
             async with task(plan) as running:
                 workers += _start(plan, running, trigger)
                 if plan.action == "copy":
-                    await trio.sleep(0.7)
+                    await trio.sleep(COPY_SECONDS)
                     workers[0].abort()
         except* Planned:
             pass
