@@ -21,13 +21,13 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("words", "_errors _events _handler _results"),
     (
         "pure",
-        "_arguments _caps _gathering _lifecycle _lines _message _msgtree _placeholders _targets",
+        "_arguments _caps _gathering _governor _lifecycle _lines _message _msgtree _placeholders _targets",
     ),
     ("ways", "transports transports.*"),
     (
         "engine",
         "_books _conduct _consumers _copy _dispatch _distant _engine _fanout _feeder _input _local "
-        "_overall _reports _stream _task _timer _worker",
+        "_overall _pace _reports _stream _task _timer _worker",
     ),
     ("doors", "__init__ _run testing testing.*"),
     ("command line", "__main__ cli cli.*"),

@@ -35,6 +35,15 @@ def check_fanout(name: str, value: object) -> int:
     return value
 
 
+def check_fanout_or_auto(name: str, value: object) -> int | None:
+    """A number of sessions, 1 or more; None for the word that leaves it to us."""
+    if value == "auto":
+        return None
+    if isinstance(value, str):
+        raise ValueError(f"{name} must be a whole number or 'auto', not {value!r}")
+    return check_fanout(name, value)
+
+
 def check_cap(name: str, value: object) -> float | None:
     """A number of bytes, 1 or more; infinity for no bound, None for nothing said."""
     if value is None:

@@ -33,6 +33,7 @@ class Run:
 
     Attributes:
         book: made by the dispatcher when it is told of the pickup.
+        picked_up_at: when its way began to be opened, on the Trio clock.
         started_at: when the command started, on the Trio clock; None before.
         ending: True from when we have begun to end it.
     """
@@ -51,6 +52,7 @@ class Run:
         "deaf",
         "ending",
         "node",
+        "picked_up_at",
         "rank",
         "started_at",
     )
@@ -60,6 +62,7 @@ class Run:
         self.node = node
         self.rank = rank
         self.book: NodeBook | None = None
+        self.picked_up_at = trio.current_time()
         self.started_at: float | None = None
         self.ending = False
         self.deaf = False  # it takes no input (any more)

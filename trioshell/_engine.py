@@ -9,6 +9,7 @@ import trio
 
 from trioshell._dispatch import Dispatcher
 from trioshell._errors import TaskError
+from trioshell._pace import Pace
 from trioshell.transports import Transport
 
 # What may still begin while everything is being ended: a handler that answers each end with a
@@ -47,6 +48,7 @@ class Engine:
 
     Attributes:
         limiter: the places in the fanout.
+        pace: what sets how many these are, if nobody else does.
         dispatcher: to whom everything is reported.
         live: what has begun, or will when the engine is entered, and is not closed.
         entered: True once it has been entered.
@@ -56,6 +58,7 @@ class Engine:
 
     def __init__(self, fanout: int, kill_grace: float) -> None:
         self.limiter = trio.CapacityLimiter(fanout)
+        self.pace: Pace | None = None
         self.kill_grace = kill_grace
         self.dispatcher = Dispatcher(self._stop, self.closed)
         self.live: dict[Live, None] = {}
@@ -105,6 +108,21 @@ class Engine:
         """Abort all that is alive now; the engine goes on."""
         for live in tuple(self.live):
             live.abort()
+
+    def set_fanout(self, fanout: int) -> None:
+        """Have so many at once from now on."""
+        if self.pace is not None:
+            self.pace.stop()
+            self.pace = None
+        self.limiter.total_tokens = fanout
+
+    def find_fanout(self, most: int) -> None:
+        """Have as many at once as turns out to be best from now on, and never more than `most`."""
+        if self.pace is not None:
+            self.pace.stop()
+        self.pace = Pace(self.limiter, most)
+        if self._children is not None and not self.over:
+            self._children.start_soon(self.pace.run)
 
     async def enter_transport(self, transport: Transport) -> None:
         """Enter it, if that has not been done; it is left when the engine is.
@@ -173,8 +191,12 @@ class Engine:
             try:
                 async with trio.open_nursery() as self._children:
                     self._children.start_soon(self.dispatcher.run)
+                    if self.pace is not None:
+                        self._children.start_soon(self.pace.run)
                     self._start_what_waited(self._children)
                     await self._wait_until_over()
+                    if self.pace is not None:
+                        self.pace.stop()
                     self.dispatcher.close()
             finally:
                 self.over = True

@@ -117,6 +117,8 @@ class Feeder:
             return
         for rank, node in enumerate(self._targets):
             place = Place()
+            if self.engine.pace is not None:
+                self.engine.pace.wanted()
             await place.take(self._limiters)
             if not self._to_come:
                 # Aborted while we slept over a place that was ours already: a limiter gives
@@ -148,6 +150,8 @@ class Feeder:
     def opened(self, run: Run) -> None:
         """The run has its session: it can be fed."""
         self._any_opened = True
+        if self.engine.pace is not None and run.started_at is not None:
+            self.engine.pace.opened(run.started_at - run.picked_up_at)
         self.input.progress.unpark_all()
         if self.input.used:
             run.feed_soon(self.nursery)
@@ -155,6 +159,9 @@ class Feeder:
     def over(self, run: Run) -> None:
         """The run's session is closed."""
         self._runs.discard(run)
+        if self.engine.pace is not None:
+            seconds = trio.current_time() - run.picked_up_at
+            self.engine.pace.ended(seconds, began=run.started_at is not None)
         self.input.progress.unpark_all()
 
     # -- its input ---------------------------------------------------------------------------

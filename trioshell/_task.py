@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
 import trio
 
@@ -15,6 +15,7 @@ from trioshell._arguments import (
     check_cap,
     check_command,
     check_fanout,
+    check_fanout_or_auto,
     check_finite_seconds,
     check_flag,
     check_hashable,
@@ -33,6 +34,9 @@ from trioshell.transports import Transport, check_transport, find_transport
 
 if TYPE_CHECKING:
     from ClusterShell.NodeSet import NodeSet
+
+# What `fanout="auto"` never exceeds, unless a Task says otherwise.
+MAX_FANOUT = 512
 
 AnyWorker = TypeVar("AnyWorker", bound=Worker)
 
@@ -89,7 +93,8 @@ class Task(Overall):
     `trio.run`; before it is entered as well, which is then started when it is.
 
     Args:
-        fanout: the most sessions that run at once over the whole Task, 1 or more.
+        fanout: the most sessions that run at once over the whole Task, 1 or more; or ``"auto"``
+            for as many as turns out, while they run, to finish soonest (docs/fanout.md).
         transport: the way to ``nodes=``, unless a worker has its own: a name or a
             `Transport`. One object serves all workers that ask for the same name.
         connect_timeout: seconds until the way to a target must be open; None for no bound.
@@ -107,6 +112,7 @@ class Task(Overall):
             says otherwise; None for all. A longer line is told as soon as it is known to be
             longer, cut, and with a newline where it was cut. What was cut off counts as
             missing, and not towards ``max_output_bytes``.
+        max_fanout: what ``fanout="auto"`` never exceeds, 1 or more.
 
     Raises:
         ValueError: or TypeError; an argument is wrong.
@@ -115,7 +121,7 @@ class Task(Overall):
     def __init__(
         self,
         *,
-        fanout: int = 64,
+        fanout: int | Literal["auto"] = 64,
         transport: str | Transport = "ssh",
         connect_timeout: float | None = 10.0,
         command_timeout: float | None = None,
@@ -124,6 +130,7 @@ class Task(Overall):
         kill_grace: float = 2.0,
         max_output_bytes: float | None = None,
         max_line_bytes: float | None = None,
+        max_fanout: int = MAX_FANOUT,
     ) -> None:
         seconds = check_seconds("connect_timeout", connect_timeout)
         self._connect_timeout = math.inf if seconds is None else seconds
@@ -134,9 +141,11 @@ class Task(Overall):
             check_cap("max_output_bytes", max_output_bytes),
             check_cap("max_line_bytes", max_line_bytes),
         )
-        self._engine = Engine(
-            check_fanout("fanout", fanout), check_finite_seconds("kill_grace", kill_grace)
-        )
+        at_once = check_fanout_or_auto("fanout", fanout)
+        self._max_fanout = check_fanout("max_fanout", max_fanout)
+        self._engine = Engine(at_once or 1, check_finite_seconds("kill_grace", kill_grace))
+        if at_once is None:
+            self._engine.find_fanout(self._max_fanout)
         self._transport = check_transport(transport)
         self._transports: dict[str, Transport] = {}
         self._workers: list[Worker] = []
@@ -354,13 +363,18 @@ class Task(Overall):
     @property
     def fanout(self) -> int:
         """The most sessions that run at once. May be set while they run: a lower one lets
-        those that run end by themselves.
+        those that run end by themselves, and ``"auto"`` begins to look for the best anew. What
+        is read is always the number that holds at the moment.
         """
         return int(self._engine.limiter.total_tokens)
 
     @fanout.setter
-    def fanout(self, fanout: int) -> None:
-        self._engine.limiter.total_tokens = check_fanout("fanout", fanout)
+    def fanout(self, fanout: int | Literal["auto"]) -> None:
+        at_once = check_fanout_or_auto("fanout", fanout)
+        if at_once is None:
+            self._engine.find_fanout(self._max_fanout)
+        else:
+            self._engine.set_fanout(at_once)
 
     def statistics(self) -> TaskStatistics:
         """How the Task stands at this moment."""

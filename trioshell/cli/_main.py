@@ -207,7 +207,10 @@ def _raise_descriptor_limit(options: Options) -> None:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = options.fanout * _DESCRIPTORS_EACH + _OWN_DESCRIPTORS
+    from trioshell._task import MAX_FANOUT  # not at the top: --help does without it
+
+    at_once = MAX_FANOUT if options.fanout == "auto" else options.fanout
+    wanted = at_once * _DESCRIPTORS_EACH + _OWN_DESCRIPTORS
     allowed = min(options.fd_max, hard) if hard != resource.RLIM_INFINITY else options.fd_max
     if soft != resource.RLIM_INFINITY and soft < min(wanted, allowed):
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, allowed), hard))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from trioshell.cli._parser import UsageError, make_parser
 from trioshell.cli._settings import Settings
@@ -29,7 +29,7 @@ class Options:
             are chosen, in clush's order.
         group_source: the group source of ``-g``, ``-X``, ``-a`` and ``-r``; None for the default.
         groups_conf: a file read instead of groups.conf; None for the usual ones.
-        fanout: at most so many commands at once; from 1.
+        fanout: at most so many commands at once; from 1. ``"auto"`` for as many as is best.
         connect_timeout, command_timeout: seconds, above 0; None for no limit.
         gather, gather_all, line_mode, diff: the form of the output.
         label: False for output without node names.
@@ -61,7 +61,7 @@ class Options:
     ssh_options: str = ""
     ssh_path: str | None = None
     identity_files: tuple[str, ...] = ()
-    fanout: int = 64
+    fanout: int | Literal["auto"] = 64
     connect_timeout: float | None = 10.0
     command_timeout: float | None = None
     gather: bool = False
@@ -164,7 +164,7 @@ def _build(values: optparse.Values, words: tuple[str, ...], settings: Settings) 
         ssh_options=settings.text("ssh_options"),
         ssh_path=settings.text("ssh_path") or None,
         identity_files=tuple(values.identity),
-        fanout=settings.whole("fanout", least=1),
+        fanout=settings.fanout("fanout"),
         connect_timeout=settings.seconds("connect_timeout"),
         command_timeout=settings.seconds("command_timeout"),
         gather=values.gather or values.gatherall or values.diff,

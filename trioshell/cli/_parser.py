@@ -59,6 +59,14 @@ def _check_name(_option: optparse.Option, opt: str, value: str) -> str:
     return value
 
 
+def _check_fanout(_option: optparse.Option, opt: str, value: str) -> int | str:
+    """A whole number, or the word that leaves it to us."""
+    try:
+        return value if value == "auto" else int(value)
+    except ValueError:
+        raise optparse.OptionValueError(f"option {opt}: invalid integer value: {value!r}") from None
+
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -73,9 +81,10 @@ def _check_size(_option: optparse.Option, opt: str, value: str) -> int:
 
 
 class _Option(optparse.Option):
-    TYPES = (*optparse.Option.TYPES, "name", "size")
+    TYPES = (*optparse.Option.TYPES, "fanout", "name", "size")
     TYPE_CHECKER = {  # noqa: RUF012  # optparse looks for it here; nobody changes it
         **optparse.Option.TYPE_CHECKER,
+        "fanout": _check_fanout,
         "name": _check_name,
         "size": _check_size,
     }
@@ -221,9 +230,9 @@ def _add_running(group: optparse.OptionGroup) -> None:
         "-f",
         "--fanout",
         dest="fanout",
-        type="int",
+        type="fanout",
         metavar="N",
-        help="at most N at the same time (64)",
+        help="at most N at the same time (64), or auto for as many as is best",
     )
     _value(
         group,

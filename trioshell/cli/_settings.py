@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 from trioshell.cli._parser import UsageError
 
@@ -76,6 +77,10 @@ class Settings:
         if least is not None and value < least:
             raise self._wrong(key, f"a whole number from {least}")
         return value
+
+    def fanout(self, key: str) -> int | Literal["auto"]:
+        """A whole number from 1, or the word that leaves it to us."""
+        return "auto" if self._values[key] == "auto" else self.whole(key, least=1)
 
     def seconds(self, key: str) -> float | None:
         """A bound in seconds; None for 0 and for infinity, which are none."""
