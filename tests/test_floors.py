@@ -21,7 +21,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("words", "_errors _events _handler _results"),
     (
         "pure",
-        "_arguments _caps _gathering _governor _lifecycle _lines _message _msgtree _placeholders _targets",
+        "_arguments _caps _gathering _governor _lifecycle _lines _message _msgtree _placeholders "
+        "_targets",
     ),
     ("ways", "transports transports.*"),
     (
