@@ -170,5 +170,5 @@ def test_some_faults_anew(tmp_path: Path) -> None:
 @pytest.mark.soak
 def test_a_short_soak(tmp_path: Path) -> None:
     files = ["--csv", tmp_path / "soak.csv", "--json", tmp_path / "soak.json"]
-    run("soak", "--seconds", 90, *files, timeout=200)
+    run("soak", "--seconds", 80, *files, timeout=200)
     assert len(gauge.read(tmp_path / "soak.csv")) > 30
