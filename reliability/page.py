@@ -131,12 +131,14 @@ def soak_text(report: dict[str, Any]) -> str:
     outcomes = ", ".join(f"{count} {name}" for name, count in report["outcomes"].items())
     minutes = report["seconds"] / 60
     wrong = (
-        "Nothing was wrong." if not report["wrong"] else "**Wrong: " + "; ".join(report["wrong"])
+        "Nothing was wrong." if not report["wrong"] else f"**Wrong: {'; '.join(report['wrong'])}.**"
     )
+    unsure = ""
+    if report["unconfirmed"]:
+        unsure = f" Of {report['unconfirmed']} nobody could say in time that all had ended."
     lines = [
         f"The run of {report['date']} took {minutes:g} minutes and ended {report['commands']} "
-        f"commands ({outcomes}). Of {report['unconfirmed']} nobody could say in time that all had "
-        f"ended. {wrong}",
+        f"commands ({outcomes}). {wrong}{unsure}",
         "",
         "| at quiet moments | median of the first third | of the last third | most, at work |",
         "| --- | --- | --- | --- |",
