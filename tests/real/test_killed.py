@@ -90,5 +90,5 @@ def test_nothing_is_left_whenever_a_signal_comes() -> None:
 @pytest.mark.soak
 def test_nothing_is_left_whenever_a_signal_comes_hundreds_of_times() -> None:
     seed = random.SystemRandom().randrange(2**32)
-    wrong = perform(draw(random.Random(seed), 300), 600)
+    wrong = perform(draw(random.Random(seed), 200), 600)
     assert wrong == "", f"with the seed {seed}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import json
 import os
 import secrets
@@ -202,8 +203,10 @@ class _Going:
         self.said.seek(0)
         said = self.said.read().decode(errors="replace")
         self.said.close()
-        if self.run.complaint or (self.run.at_once and ("Internal" in said or "Error" in said)):
-            self.run.complaint += f"it said {said[-4000:]!r}; "
+        # An interpreter that is interrupted in its start says so at length, and may.
+        is_wrong = "Error" in said and self.run.at_once and self.run.victim != "command line anew"
+        if is_wrong or self.run.complaint:
+            self.run.complaint += f"it said {said[:2000]!r} … {said[-2000:]!r}; "
 
     def left(self) -> list[str]:
         """What carries the mark, and the victim's watchdog, which does not."""
@@ -258,6 +261,10 @@ def main() -> None:
     import trioshell.cli._program  # so that no victim has to
 
     trio.run(partial(trioshell.run, "true", "n[1-2]", transport="exec"))  # the same
+    # A ^C that comes while an object of ours is being finalized is lost, as in any Python program.
+    # So the victims get none: they would find ours, and a new program has none.
+    gc.collect()
+    gc.freeze()
     given: list[dict[str, Any]] = json.load(sys.stdin)
     runs = [Run(**run) for run in given]
     perform(runs)
