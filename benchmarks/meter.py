@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import subprocess
@@ -53,6 +54,8 @@ class Meter:
         self._had = 0
 
     def __enter__(self) -> Self:
+        # The garbage of what went before is not part of it; and it is the same for all.
+        gc.collect()
         Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins at the present size
         self._had = memory("VmRSS")
         self._mine, self._theirs = _cpu(resource.RUSAGE_SELF), _cpu(resource.RUSAGE_CHILDREN)

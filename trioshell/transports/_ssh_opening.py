@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Final
 
 import asyncssh
@@ -45,7 +46,7 @@ async def open_on(link: Link, make: Callable[[Link], LinkSession], patience: flo
     stale = link.silent_for > _STALE_SECONDS
     task = link.bridge.spawn(session.start())
     try:
-        with trio.move_on_after(patience if stale else float("inf")) as scope:
+        with trio.move_on_after(patience) if stale else nullcontext():
             await link.bridge.wait(task)
             return session
     except trio.Cancelled:
@@ -53,7 +54,7 @@ async def open_on(link: Link, make: Callable[[Link], LinkSession], patience: flo
         raise
     except (asyncssh.Error, OSError) as exc:
         _refused(link, session, exc)
-    assert scope.cancelled_caught
+    # Our patience has come to its end.
     link.bridge.cancel(task)
     link.close()
     link.release(session)

@@ -344,7 +344,7 @@ class SshSession(LinkSession):
     async def aclose(self) -> None:
         if self.exit is not None or self._tried or self._lost or not self.link.bridge.running:
             self._release()
-            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint_if_cancelled()
             return
         # In a task of its own: whoever cancels us must not keep the command from being killed.
         self.link.bridge.finish_soon(self.kill)
