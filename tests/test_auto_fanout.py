@@ -318,11 +318,14 @@ def test_it_costs_nothing_while_nobody_waits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fanout", "error"),
-    [("many", "fanout must be a whole number or 'auto', not 'many'"), (0, "1 or more")],
+    ("fanout", "error", "said"),
+    [
+        ("many", TypeError, "fanout must be a whole number or 'auto', not 'many'"),
+        (0, ValueError, "1 or more"),
+    ],
 )
-def test_anything_else_is_refused(fanout: object, error: str) -> None:
-    with pytest.raises(ValueError, match=error):
+def test_anything_else_is_refused(fanout: object, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
         Task(fanout=fanout)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ValueError, match="max_fanout must be 1 or more"):
         Task(fanout="auto", max_fanout=0)

@@ -40,7 +40,7 @@ def check_fanout_or_auto(name: str, value: object) -> int | None:
     if value == "auto":
         return None
     if isinstance(value, str):
-        raise ValueError(f"{name} must be a whole number or 'auto', not {value!r}")
+        raise TypeError(f"{name} must be a whole number or 'auto', not {value!r}")
     return check_fanout(name, value)
 
 
