@@ -40,7 +40,7 @@ AuthorizedKeysFile {directory}/key.pub
 StrictModes no
 UsePAM no
 PermitRootLogin yes
-MaxStartups 1000
+MaxStartups {startups}
 MaxSessions 1000
 # Or a bash that was built to would read ~/.bashrc, whatever is in it, for each command.
 SetEnv SHLVL=2
@@ -59,15 +59,19 @@ def _path() -> str:
 
 
 @contextmanager
-def running_sshd() -> Iterator[Mapping[str, str]]:
-    """An sshd, and by `DIRECTORY` the directory with all that a client needs."""
+def running_sshd(startups: str = "1000") -> Iterator[Mapping[str, str]]:
+    """An sshd, and by `DIRECTORY` the directory with all that a client needs.
+
+    Args:
+        startups: its MaxStartups: from how many logins at the same time it drops some.
+    """
     if no_sshd():
         yield {}  # nobody takes part, then
         return
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         directory.chmod(0o755)
-        port = _prepare(directory)
+        port = _prepare(directory, startups)
         sshd = shutil.which("sshd", path=_path())
         command = [str(sshd), "-D", "-f", str(directory / "sshd_config")]
         with subprocess.Popen(
@@ -80,14 +84,14 @@ def running_sshd() -> Iterator[Mapping[str, str]]:
                 server.send_signal(signal.SIGTERM)
 
 
-def _prepare(directory: Path) -> int:
+def _prepare(directory: Path, startups: str) -> int:
     for key in ("host_key", "key"):
         keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / key)]
         subprocess.run(keygen, stdin=subprocess.DEVNULL, check=True)
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
-    words = {"port": port, "directory": directory}
+    words = {"port": port, "directory": directory, "startups": startups}
     (directory / "sshd_config").write_text(_SERVER.format(**words))
     (directory / "config").write_text(_CONFIG.format(**words))
     (directory / "port").write_text(str(port))
