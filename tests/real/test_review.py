@@ -125,7 +125,10 @@ async def test_what_is_being_ended_cannot_renew_itself_for_ever() -> None:
 
 async def test_nothing_of_a_closed_worker_is_kept_not_even_of_the_first() -> None:
     async with Task(keep_results=False) as task:
-        first = weakref.ref(task.shell("true", stdin=False))
+        worker = task.shell("true", stdin=False)
+        await worker.wait()
+        first = weakref.ref(worker)
+        del worker
         streams = StreamWorker()
         ours, theirs = trio.testing.memory_stream_pair()
         streams.set_reader("stdout", ours)

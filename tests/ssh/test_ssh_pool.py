@@ -289,6 +289,22 @@ async def test_a_proxy_command_is_run_and_ended(sshd: Sshd, tmp_path: Path) -> N
         assert (result.outcome, len(result.stdout)) == (Exited(0), 1_000_000)
 
 
+async def test_a_proxy_command_is_not_run_by_a_shell_that_reads_bashrc_first(
+    sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".bashrc").write_text("echo from bashrc; sleep 60\n")
+    relay = tmp_path / "relay.py"
+    relay.write_text(RELAY)
+    transport = SshTransport(
+        **sshd.options(), options={"ProxyCommand": f"{sys.executable} {relay} %h %p"}
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    monkeypatch.setenv("SHLVL", "0")
+    worker = await run("true", "any", transport=transport, connect_timeout=5)
+    assert worker.results()["any"].outcome == Exited(0)
+
+
 @pytest.mark.parametrize("command", ["exit 1", "exec /nosuchprogram", "echo nonsense; sleep 1000"])
 async def test_a_proxy_command_that_is_no_way(sshd: Sshd, command: str) -> None:
     transport = SshTransport(**sshd.options(), options={"ProxyCommand": command})

@@ -31,13 +31,13 @@ async def opened(
 
 
 async def read_all(session: Session) -> dict[str, bytes]:
-    streams: dict[str, bytes] = {}
+    streams: dict[str, list[bytes]] = {}
     with trio.fail_after(10):
         while chunks := await session.receive():
             for sname, data in chunks:
                 assert data
-                streams[sname] = streams.get(sname, b"") + data
-    return streams
+                streams.setdefault(sname, []).append(data)
+    return {sname: b"".join(parts) for sname, parts in streams.items()}
 
 
 async def read_until(session: Session, wanted: bytes) -> bytes:

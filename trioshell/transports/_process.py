@@ -26,6 +26,10 @@ from trioshell.transports._watchdog import Watched
 # As much as a pipe holds by default on Linux.
 _READ_BYTES = 65536
 
+# A flood always has more to read at once. After so many times others get their turn, among them who
+# tells us that the command has ended and only its background goes on.
+_CALLS_A_TURN = 16
+
 # When the command has ended but something else still holds its output open, this is how long
 # we go on listening: enough for the last words of a `> >(tee …)`, too short to be noticed.
 DRAIN_SECONDS = 0.1
@@ -93,6 +97,7 @@ class ProcessSession(Session):
         self._reaped = False
         self._ending = False
         self._drain_until = math.inf
+        self._calls = 0  # of `receive`
         self._receiver: trio.lowlevel.Task | None = None
         self._sender: trio.lowlevel.Task | None = None
         self._died = trio.lowlevel.ParkingLot()
@@ -109,7 +114,11 @@ class ProcessSession(Session):
     # -- reading -----------------------------------------------------------------------
 
     async def receive(self) -> Sequence[Chunk]:
-        await trio.lowlevel.checkpoint_if_cancelled()
+        self._calls += 1
+        if self._calls % _CALLS_A_TURN:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
         while True:
             chunks = self._read()
             if not self._outputs and not self._is_dead():

@@ -115,6 +115,7 @@ class ProxyProgram:
                     stdout=theirs.fileno(),
                     stderr=subprocess.DEVNULL,
                     start_new_session=True,
+                    env=_environment(),
                 )
         except BaseException:  # whatever it was, nobody else knows of this socket
             ours.close()
@@ -138,3 +139,10 @@ class ProxyProgram:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass  # the whole group has gone
+
+
+def _environment() -> dict[str, str]:
+    """Ours; but a bash whose stdin is a socket and that seems to be the outermost shell reads
+    ~/.bashrc, for it takes us for rshd, and whatever that prints or waits for comes in between.
+    """
+    return {**os.environ, "SHLVL": "1"}
