@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from trioshell import DistantWorker, Task, TaskError
-from trioshell._results import NotStarted
+from trioshell._results import NotStarted, Unreachable
 from trioshell.testing import ReadStdin, Script, SimulatedTransport, simulate
 from trioshell.transports import Chunk, Job, Session
 
@@ -129,3 +129,42 @@ def test_one_that_raises_is_not_fed_any_more_when_its_session_is_closed(seed: in
     with pytest.raises(BaseExceptionGroup) as caught:
         simulate(main, seed=seed)
     assert [str(error) for error in caught.value.exceptions] == ["receive"]
+
+
+def test_one_that_raises_at_an_end_loses_nothing_that_was_being_handed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Endless(SimulatedTransport):
+        """Its sessions hang, and can't be ended."""
+
+        async def open(self, job: Job, node: Hashable, rank: int) -> Session:
+            session = await super().open(job, node, rank)
+
+            async def end(grace: float) -> None:
+                raise LookupError("end")
+
+            session.end = end  # type: ignore[method-assign]  # broken on purpose
+            return session
+
+    class Slow:
+        async def ev_read(self, worker: object, node: str, sname: str, msg: bytes) -> None:
+            await trio.sleep(5)
+
+    workers: list[DistantWorker] = []
+
+    async def main() -> None:
+        talks = SimulatedTransport(Script((b"a\n", 0.5, b"b\n", 0.5, b"c\n", 0.5, b"d\n")))
+        async with Task() as task:
+            task.shell("x", nodes="a", transport=talks, handler=Slow())
+            hangs = Endless(Script((1.8, b"said\n", float("inf"))))
+            workers.append(task.shell("x", nodes="b", transport=hangs))
+            await trio.sleep(3)
+            workers[0].abort()
+
+    monkeypatch.setattr("trioshell._dispatch._MOST_REPORTS", 1)
+    with pytest.raises(BaseExceptionGroup) as caught:
+        simulate(main)
+    assert caught.group_contains(LookupError, match="end")
+    result = workers[0].results()["b"]
+    assert isinstance(result.outcome, Unreachable)
+    assert result.stdout == b"said\n"

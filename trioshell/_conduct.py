@@ -263,4 +263,6 @@ async def conduct(run: Run, place: Place) -> None:
         ended_at = trio.current_time()
         place.release()
         run._feeder.over(run)
+    if run._in_hand is not None:  # its transport has failed while we were handing this over
+        await run._feeder.report(run._in_hand)
     await run._feeder.report(Ended(run, outcome, ended_at))
