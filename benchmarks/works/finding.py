@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 from benchmarks.meter import Meter
@@ -34,6 +34,11 @@ def local() -> Any:
 
 def over_ssh() -> Any:
     return transport("SshTransport", place())
+
+
+def narrow_sshd() -> AbstractContextManager[Mapping[str, str]]:
+    """An sshd that drops logins as it does by default."""
+    return running_sshd("10:30:100")
 
 
 def run(way: Way, command: str, fanout: Fanout) -> Work:
@@ -117,6 +122,6 @@ WORKLOADS = (
         "echo hello",
         (100, 30),
         lacks=no_sshd,
-        setting=partial(running_sshd, "10:30:100"),
+        setting=narrow_sshd,
     ),
 )
