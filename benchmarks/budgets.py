@@ -143,8 +143,8 @@ BUDGETS = (
         "6 × as fast as ClusterShell",
         faster("echo-64", "ClusterShell", 6.0),
         "on two processors with nothing else to do the commands alone, at nearly 0.6 ms each, "
-        "would take a fifth of ClusterShell's time if starting and hearing them cost nothing. Where "
-        "others want to run as well it loses far more: 11 to 24 × were seen.",
+        "would take a fifth of ClusterShell's time if starting and hearing them cost nothing. "
+        "Where others want to run as well it loses far more: 11 to 24 × were seen.",
     ),
     Budget(_ECHO, "own CPU at most 0.30 ms a command", own_cpu("echo-64", 0.30e-3)),
     Budget("4 × 500,000 lines into `ev_read`", "2,500,000 lines/s", rate("lines", 2.5e6)),
