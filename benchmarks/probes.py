@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.servers import CLUSTER, running_cluster
-from benchmarks.works.startup import IN_USE, OUR_COMMAND, environment
+from benchmarks.works.startup import IN_USE, OUR_COMMAND, environment, run
 
 # Does its work once, and says how many processor seconds it took.
 Go = Callable[[], float]
@@ -53,13 +53,7 @@ def children_cpu(argv: tuple[str, ...]) -> Go:
 
     def go() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            env=environment(),
-            check=True,
-        )
+        run(argv)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

@@ -17,12 +17,23 @@ def marked(token: str) -> list[int]:
     found = []
     for entry in filter(str.isdecimal, os.listdir("/proc")):
         try:
-            # A zombie has an empty environment.
-            if wanted in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0"):
+            if wanted in environment(entry):
                 found.append(int(entry))
         except OSError:  # it has gone, or is none of ours
             continue
     return found
+
+
+def environment(pid: str) -> list[bytes]:
+    """What a process has been given; OSError for one that is gone, or never had any."""
+    process = Path("/proc", pid)
+    for _ in range(10):
+        environ = (process / "environ").read_bytes()
+        if environ:
+            break
+        (process / "exe").readlink()  # a zombie or a thread of the kernel has none
+        time.sleep(0.001)  # a program that is just being executed has no environment yet
+    return environ.split(b"\0")
 
 
 def kill_marked(token: str) -> None:

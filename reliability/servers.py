@@ -4,48 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import signal
-import socket
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.sshd import running_sshd
 from reliability.case import Case
-from reliability.marks import wait_for
 from trioshell.testing import SshCluster
-
-SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
-
-_CONFIG = """\
-Host *
-    HostName 127.0.0.1
-    Port {port}
-    IdentityFile {directory}/key
-    IdentitiesOnly yes
-    IdentityAgent none
-    UserKnownHostsFile {directory}/known_hosts
-    GlobalKnownHostsFile /dev/null
-"""
-
-# With SHLVL a bash does not think that it is ssh's first one and reads no ~/.bashrc, in which
-# there may be anything.
-_SERVER = """\
-Port {port}
-ListenAddress 127.0.0.1
-HostKey {directory}/host_key
-PidFile none
-AuthorizedKeysFile {directory}/key.pub
-StrictModes no
-UsePAM no
-PermitRootLogin yes
-MaxStartups 1000
-PrintMotd no
-SetEnv SHLVL=2
-"""
 
 
 @dataclass
@@ -65,13 +33,6 @@ class Servers:
     files: dict[str, object] = field(default_factory=dict)
     signal: Callable[[signal.Signals], None] = lambda _: None
     roots: tuple[Path, ...] = ()
-
-
-def no_real_server() -> str:
-    """Why there can be no real sshd here, or ""."""
-    if os.geteuid() != 0:
-        return "needs root"
-    return "" if Path(SSHD).exists() else "sshd is not installed"
 
 
 @contextmanager
@@ -114,51 +75,20 @@ def _cluster(case: Case, nodes: tuple[str, ...]) -> Iterator[Servers]:
 
 @contextmanager
 def _real_server(nodes: tuple[str, ...], user: str) -> Iterator[Servers]:
-    with tempfile.TemporaryDirectory() as name, _user(user) as login:
-        directory = Path(name)
-        directory.chmod(0o755)  # sshd reads it in the name of each user
-        port = _write_files(directory)
-        Path("/run/sshd").mkdir(exist_ok=True)
-        command = [SSHD, "-D", "-e", "-f", str(directory / "sshd_config")]
-        with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as server:
-            try:
-                if not wait_for(lambda: _listens(port), 10):
-                    raise RuntimeError("sshd does not listen")
-                servers = Servers(nodes, "healthy")
-                servers.files = {
-                    "ports": dict.fromkeys([*nodes, "healthy"], port),
-                    "config": str(directory / "config"),
-                    "known_hosts": str(directory / "known_hosts"),
-                    "identity": str(directory / "key"),
-                    "user": login,
-                }
-                servers.signal = lambda signum: _signal_below(server.pid, signum)
-                yield servers
-            finally:
-                _signal_below(server.pid, signal.SIGKILL)
-                server.kill()
-
-
-def _write_files(directory: Path) -> int:
-    for key in ("host_key", "key"):
-        keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / key)]
-        subprocess.run(keygen, stdin=subprocess.DEVNULL, check=True)
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    words = {"port": port, "directory": directory}
-    (directory / "sshd_config").write_text(_SERVER.format(**words))
-    (directory / "config").write_text(_CONFIG.format(**words))
-    public = (directory / "host_key.pub").read_text()
-    (directory / "known_hosts").write_text(f"[127.0.0.1]:{port} {public}")
-    return port
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
+    with _user(user) as login, running_sshd("MaxStartups 1000") as server:
+        servers = Servers(nodes, "healthy")
+        servers.files = {
+            "ports": dict.fromkeys([*nodes, "healthy"], server.port),
+            "config": str(server.directory / "config"),
+            "known_hosts": str(server.directory / "known_hosts"),
+            "identity": str(server.directory / "key"),
+            "user": login,
+        }
+        servers.signal = lambda signum: _signal_below(server.pid, signum)
+        try:
+            yield servers
+        finally:
+            _signal_below(server.pid, signal.SIGKILL)
 
 
 @contextmanager

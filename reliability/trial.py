@@ -20,10 +20,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.sshd import no_sshd
 from reliability.case import OURS, Case, Plan, Seen
 from reliability.marks import MARK, kill_marked, marked, wait_for
 from reliability.record import Record
-from reliability.servers import Servers, no_real_server, open_servers
+from reliability.servers import Servers, open_servers
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 60.0
@@ -41,7 +42,7 @@ REASON_LETTERS = 300
 def try_case(case: Case, tool: str, times: int) -> Record:
     """Try it on `times` nodes at once, in as many programs as the case wants."""
     record = Record(case.name, tool)
-    record.note = case.cannot(tool) or (no_real_server() if case.place == "sshd" else "")
+    record.note = case.cannot(tool) or (no_sshd() if case.place == "sshd" else "")
     if record.note:
         return record
     seconds = []

@@ -149,13 +149,16 @@ class Run:
         return Unreachable(f"no connection within {self._feeder.job.connect_timeout:g} s")
 
     async def _listen(self, session: Session) -> None:
-        if self._in_hand is not None:  # a cancellation came while we were handing it over
-            await self._feeder.report(self._in_hand)
-            self._in_hand = None
+        await self.hand_over()  # a cancellation may have come in the midst of it
         while chunks := await session.receive():
             self._in_hand = Received(self, chunks)
             if not self.ending:  # then it is bounded by what the pipes hold, and must go on
                 await self._feeder.wait_consumers()
+            await self.hand_over()
+
+    async def hand_over(self) -> None:
+        """Give the dispatcher what it has not got yet, if there is anything."""
+        if self._in_hand is not None:
             await self._feeder.report(self._in_hand)
             self._in_hand = None
 
@@ -263,6 +266,5 @@ async def conduct(run: Run, place: Place) -> None:
         ended_at = trio.current_time()
         place.release()
         run._feeder.over(run)
-    if run._in_hand is not None:  # its transport has failed while we were handing this over
-        await run._feeder.report(run._in_hand)
+    await run.hand_over()  # if its transport has failed in the midst of it
     await run._feeder.report(Ended(run, outcome, ended_at))

@@ -33,7 +33,7 @@ START = 16
 # 1. A way is slow when it takes so many times the best, and so many seconds more.
 _SLOW_TIMES = 2.5
 _SLOW_SECONDS = 0.2
-_OPENED_LEAST = 3  # as many must have opened in a period to say anything
+_SEEN_LEAST = 3  # as many must have opened, or ended, in a period for a mean to say anything
 # More fail than before: this share of those that ended, above the usual one, and so many.
 _FAILED_MORE = 0.25
 _FAILED_LEAST = 3
@@ -126,7 +126,7 @@ class Governor:
 
     def _hurts(self, period: Period) -> bool:
         slow = False
-        if period.opened >= _OPENED_LEAST:
+        if period.opened >= _SEEN_LEAST:
             best = self._quickest
             if best is None or period.opening_seconds < best:
                 self._quickest = period.opening_seconds
@@ -148,7 +148,7 @@ class Governor:
 
     def _finish_round(self, period: Period) -> float | None:
         """The fanout to go to, if the last round has shown that another is better."""
-        if period.ended >= _OPENED_LEAST:
+        if period.ended >= _SEEN_LEAST:
             shortest = self._shortest
             if shortest is None or period.node_seconds < shortest:
                 self._shortest = period.node_seconds

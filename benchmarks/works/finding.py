@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 from benchmarks.meter import Meter
-from benchmarks.servers import no_sshd, running_sshd
+from benchmarks.servers import running_sshd
+from benchmarks.sshd import no_sshd
 from benchmarks.workload import (
     OURS,
     Contender,

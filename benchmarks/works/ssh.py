@@ -10,7 +10,8 @@ from typing import Any
 
 from benchmarks.libssh2_client import Libssh2Client, Place
 from benchmarks.meter import Meter
-from benchmarks.servers import DIRECTORY, no_sshd, running_sshd
+from benchmarks.servers import DIRECTORY, running_sshd
+from benchmarks.sshd import no_sshd
 from benchmarks.workload import OURS, Contender, Work, Workload, needs_module, needs_program
 
 FANOUT = 16

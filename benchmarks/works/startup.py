@@ -20,20 +20,22 @@ def environment() -> dict[str, str]:
     return {name: word for name, word in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
-def command(argv: tuple[str, ...], amount: int, meter: Meter) -> None:
-    def run() -> None:
-        subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            env=environment(),
-            check=True,
-        )
+def run(argv: tuple[str, ...]) -> None:
+    """Run a program to its end, unheard."""
+    subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=environment(),
+        check=True,
+    )
 
-    run()  # whatever is written at the first start
+
+def command(argv: tuple[str, ...], amount: int, meter: Meter) -> None:
+    run(argv)  # whatever is written at the first start
     with meter:
         for _ in range(amount):
-            run()
+            run(argv)
 
 
 def importing(modules: str, amount: int, meter: Meter) -> None:

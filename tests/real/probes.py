@@ -13,6 +13,7 @@ from typing import Any
 import trio
 
 import trioshell
+from reliability.marks import environment
 from trioshell import Close, Hup, NodeResult, Pickup, Read, Start, Worker, Written
 
 # What must not wait for anything is given this long, on a machine that is busy with other things.
@@ -35,7 +36,7 @@ class Mark:
             if not entry.isdigit() or int(entry) == os.getpid():
                 continue
             try:
-                if needle in Path(f"/proc/{entry}/environ").read_bytes():
+                if any(word.startswith(needle) for word in environment(entry)):
                     command = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ")
                     found.append(f"{entry}: {command.decode(errors='replace')}")
             except OSError:

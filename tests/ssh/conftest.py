@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 
+from reliability.marks import environment
 from trioshell.testing._pytest_plugin import ssh_cluster
 
 __all__ = ["Sshd", "Users", "ssh_cluster", "sshd", "start_sshd", "users"]
@@ -130,18 +131,6 @@ class Sshd:
                     os.kill(pid, signum)
             except (FileNotFoundError, ProcessLookupError):
                 continue
-
-
-def environment(pid: str) -> list[bytes]:
-    """What a process has been given; OSError for one that is gone, or never had any."""
-    process = Path("/proc", pid)
-    for _ in range(10):
-        environ = (process / "environ").read_bytes()
-        if environ:
-            break
-        (process / "exe").readlink()  # a zombie or a thread of the kernel has none
-        time.sleep(0.001)  # a program that is just being executed has no environment yet
-    return environ.split(b"\0")
 
 
 def descendants(pid: int) -> list[int]:
